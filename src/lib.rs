@@ -1,0 +1,22 @@
+//! tallyd takes StatsD and DogStatsD datagrams, aggregates them, and lets Prometheus scrape the
+//! result.
+//!
+//! ```text
+//! clients ── UDP, TCP, Unix ──► net: one lane per thread, nothing shared between lanes
+//!                                │  datagrams
+//!                                ▼
+//!                              ingest: lines ─► line cache ──hit──► cells
+//!                                │ miss                              ▲
+//!                                ▼                                   │
+//!                              parse ─► map ─► aggregate (register) ─┘
+//!                                                │ registry: families, series
+//!                                                ▼
+//! Prometheus ── GET /metrics ──► web ─► expose: walks a view, adds the lanes' cells up
+//! ```
+//!
+//! The modules stand below in the order of that way; a module names only modules above it.
+
+pub mod compat;
+pub mod units;
+pub mod column;
+pub mod sample;
