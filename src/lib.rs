@@ -20,3 +20,4 @@ pub mod compat;
 pub mod units;
 pub mod column;
 pub mod sample;
+pub mod parse;
