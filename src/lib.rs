@@ -21,3 +21,4 @@ pub mod units;
 pub mod column;
 pub mod sample;
 pub mod parse;
+pub mod telemetry;
