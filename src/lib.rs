@@ -22,3 +22,4 @@ pub mod column;
 pub mod sample;
 pub mod parse;
 pub mod telemetry;
+pub mod map;

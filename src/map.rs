@@ -1,0 +1,99 @@
+//! Mapping rules: which family and labels a sample goes to, or that it is dropped.
+//!
+//! ```text
+//! mapping file ─ raw (YAML as written) ─► check, options ─► Rules ─ find ─► Matched
+//!                                                             │
+//!                                          glob (automaton), then pattern (regexes)
+//! ```
+#![deny(clippy::indexing_slicing)]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+pub mod observer;
+pub mod escape;
+mod template;
+mod glob;
+mod dialect;
+mod pattern;
+mod error;
+mod raw;
+mod options;
+mod check;
+mod rules;
+pub mod cache;
+
+use observer::{HistogramSpec, SummarySpec};
+
+pub use dialect::PatternError;
+pub use error::{Place, Problem, RulesError};
+pub use rules::{Loaded, Rules};
+
+/// A rule that matched, with its templates filled in.
+#[derive(Clone, Debug)]
+pub struct Matched<'r> {
+    /// Where the rule stands among all rules, counted from 0.
+    pub index: usize,
+    /// The rule.
+    pub rule: &'r Rule,
+    /// The family's name before escaping; empty where the template gave nothing, and for a rule
+    /// that drops.
+    pub name: String,
+    /// The labels that the rule sets, in the order of the file: key and value. None for a rule
+    /// that drops.
+    pub labels: Vec<(&'r str, String)>,
+}
+
+/// What one rule, or the defaults for unmapped names, ask for.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// The glob or regex as written; empty for the defaults.
+    pub source: String,
+    /// The line of the file that holds it; 0 for the defaults.
+    pub line: u64,
+    /// Map or drop.
+    pub action: Action,
+    /// The help text; `None` for the reference's default.
+    pub help: Option<Arc<str>>,
+    /// Whether a client's own tag wins over the rule's label of the same name.
+    pub honor_labels: bool,
+    /// What every value is multiplied by.
+    pub scale: Option<f64>,
+    /// How long a series lives without a sample; `None` for ever.
+    pub ttl: Option<Duration>,
+    /// What takes timings.
+    pub observer: Observer,
+    /// What `|c` values mean.
+    pub counter_mode: CounterMode,
+    /// Over which time the unique values of a set are counted.
+    pub set_window: Duration,
+}
+
+/// What becomes of a matching sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// It goes to the rule's family.
+    Map,
+    /// It is counted and forgotten.
+    Drop,
+}
+
+/// What the number of a counter sample means (`counter_mode`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CounterMode {
+    /// An increment, never negative; StatsD's own meaning.
+    Increment,
+    /// An increment or a decrement; exposed as a gauge.
+    UpDown,
+    /// A running total; a smaller one than before is a restart of the sender.
+    Absolute,
+}
+
+/// What takes the timings of a rule.
+#[derive(Clone, Debug)]
+pub enum Observer {
+    /// Buckets.
+    Histogram(Arc<HistogramSpec>),
+    /// Quantiles over a sliding window.
+    Summary(Arc<SummarySpec>),
+}
