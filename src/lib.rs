@@ -23,3 +23,4 @@ pub mod sample;
 pub mod parse;
 pub mod telemetry;
 pub mod map;
+pub mod aggregate;

@@ -1,0 +1,368 @@
+//! What the registry keeps under its lock: who owns a name, which cells are free, what changed.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::cells::{CellRef, ColumnId, SharedCells};
+use super::view::Changes;
+use super::{Conflict, Family, FamilyKind, FastMap, Request, Series};
+use crate::column::CHUNK_CELLS;
+
+/// One name's state.
+#[derive(Debug)]
+struct FamilyState {
+    family: Arc<Family>,
+    /// By label names. The reference keeps buckets and quantiles per such a vector.
+    vectors: FastMap<Box<str>, Vector>,
+    series: usize,
+}
+
+/// What the series of a family with the same label names have in common.
+#[derive(Clone, Copy, Debug)]
+struct Vector {
+    column: ColumnId,
+    /// Which reload its buckets or quantiles come from.
+    generation: u64,
+}
+
+/// A series whose removal the lanes are being asked about.
+#[derive(Debug)]
+struct Expiring {
+    series: Arc<Series>,
+    rescued: bool,
+}
+
+/// What a family that begins anew leaves behind.
+#[derive(Debug)]
+pub(super) struct Leftovers {
+    /// How many vectors it had.
+    pub(super) vectors: u64,
+    /// Its series that are not in the index, since lanes are being asked about them.
+    pub(super) expiring: Vec<Arc<Series>>,
+}
+
+/// Families, free cells and pending changes.
+#[derive(Debug)]
+pub(super) struct Families {
+    by_name: FastMap<Arc<str>, FamilyState>,
+    own_names: HashSet<String>,
+    pools: BTreeMap<ColumnId, IdPool>,
+    changes: Changes,
+    /// Series that can expire.
+    mortal: Vec<Arc<Series>>,
+    expiring: FastMap<Box<str>, Expiring>,
+    /// Series that are gone from the page, and whose cells no lane may write to any more.
+    retired: Vec<Arc<Series>>,
+}
+
+impl Families {
+    pub(super) fn new(own_names: impl IntoIterator<Item = String>) -> Self {
+        Self {
+            by_name: FastMap::default(),
+            own_names: own_names.into_iter().collect(),
+            pools: BTreeMap::new(),
+            changes: Changes::default(),
+            mortal: Vec::new(),
+            expiring: FastMap::default(),
+            retired: Vec::new(),
+        }
+    }
+
+    /// Refuses a name that is taken, as `statsd_exporter` does (`pkg/registry`): by another type,
+    /// by the samples of a histogram or summary, or by one of our own metrics. Of two observers
+    /// whose samples would share a name the reference takes both and fails every scrape; here the
+    /// second one is refused.
+    pub(super) fn check_name(&self, name: &str, kind: FamilyKind) -> Result<(), Conflict> {
+        if self.own_names.contains(name) || self.is_other(name, kind) {
+            return Err(Conflict);
+        }
+        let taken = match kind {
+            FamilyKind::Counter | FamilyKind::Gauge | FamilyKind::Set => {
+                ["_bucket", "_count", "_sum"].iter().any(|suffix| {
+                    name.strip_suffix(suffix)
+                        .is_some_and(|base| self.is_other(base, FamilyKind::Counter))
+                })
+            }
+            FamilyKind::Histogram | FamilyKind::Summary => {
+                let samples = sample_suffixes(kind);
+                samples.iter().any(|suffix| self.has(&format!("{name}{suffix}")))
+                    || self.is_sample_of_another(name)
+            }
+        };
+        if taken { Err(Conflict) } else { Ok(()) }
+    }
+
+    /// Whether a histogram or summary has samples of that name.
+    fn is_sample_of_another(&self, name: &str) -> bool {
+        ["_bucket", "_count", "_sum"].iter().any(|suffix| {
+            let base = name.strip_suffix(suffix).and_then(|base| self.by_name.get(base));
+            base.is_some_and(|state| sample_suffixes(state.family.kind).contains(suffix))
+        })
+    }
+
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.by_name.contains_key(name)
+    }
+
+    fn is_other(&self, name: &str, kind: FamilyKind) -> bool {
+        self.by_name.get(name).is_some_and(|state| state.family.kind != kind)
+    }
+
+    /// The column for a request's label names, and whether they are new to the family. The name
+    /// must have been checked.
+    pub(super) fn vector(
+        &mut self,
+        request: &Request<'_>,
+        shared: &SharedCells,
+    ) -> (ColumnId, bool) {
+        if !self.by_name.contains_key(request.name) {
+            let name: Arc<str> = request.name.into();
+            let family = Arc::new(Family {
+                name: Arc::clone(&name),
+                help: request.help.into(),
+                kind: request.spec.kind(),
+            });
+            let state = FamilyState { family, vectors: FastMap::default(), series: 0 };
+            self.by_name.insert(name, state);
+        }
+        let Some(state) = self.by_name.get_mut(request.name) else {
+            return (shared.column(request.spec), false);
+        };
+        if let Some(vector) = state.vectors.get(request.label_names) {
+            return (vector.column, false);
+        }
+        let column = shared.column(request.spec);
+        let vector = Vector { column, generation: request.generation };
+        state.vectors.insert(request.label_names.into(), vector);
+        (column, true)
+    }
+
+    /// A free cell of a column, the lowest there is.
+    pub(super) fn cell(&mut self, column: ColumnId) -> CellRef {
+        CellRef { column, id: self.pools.entry(column).or_default().take() }
+    }
+
+    /// Puts a series on the next page.
+    pub(super) fn add(&mut self, series: &Arc<Series>) {
+        if let Some(state) = self.by_name.get_mut(series.name()) {
+            state.series += 1;
+            let change = self.changes.entry(&state.family);
+            change.added.push(Arc::clone(series));
+        }
+        self.watch(series);
+    }
+
+    /// Lists a series that can expire, once however often its ttl comes and goes.
+    fn watch(&mut self, series: &Arc<Series>) {
+        if series.ttl_millis() > 0 && !series.is_mortal.swap(true, Ordering::Relaxed) {
+            self.mortal.push(Arc::clone(series));
+        }
+    }
+
+    /// Gives a known series the ttl that its rule asks for since a reload.
+    pub(super) fn set_ttl(&mut self, series: &Arc<Series>, ttl_millis: u64) {
+        series.ttl_millis.store(ttl_millis, Ordering::Relaxed);
+        self.watch(series);
+    }
+
+    /// Saves a series from expiry, if lanes are being asked about it: a sample has come.
+    pub(super) fn rescue(&mut self, text: &str) -> Option<Arc<Series>> {
+        let entry = self.expiring.get_mut(text)?;
+        entry.rescued = true;
+        Some(Arc::clone(&entry.series))
+    }
+
+    /// Begins a family anew whose buckets, quantiles or window another reload had set otherwise;
+    /// what it leaves behind if it did. The caller retires the family's series.
+    pub(super) fn restart_if_reloaded(
+        &mut self,
+        request: &Request<'_>,
+        shared: &SharedCells,
+    ) -> Option<Leftovers> {
+        let state = self.by_name.get_mut(request.name)?;
+        let vector = state.vectors.get(request.label_names)?;
+        if vector.generation >= request.generation
+            || state.family.kind != request.spec.kind()
+            || shared.spec(vector.column).is_none_or(|spec| spec == *request.spec)
+        {
+            return None;
+        }
+        let vectors = state.vectors.len() as u64;
+        state.vectors.clear();
+        state.series = 0;
+        self.changes.entry(&state.family).restart();
+        // Whatever lanes say, these are gone; what was rescued is in the index again.
+        let expiring = self.expiring.extract_if(|_, entry| entry.series.name() == request.name);
+        let expiring = expiring.filter(|(_, entry)| !entry.rescued);
+        let expiring = expiring.map(|(_, entry)| entry.series).collect();
+        Some(Leftovers { vectors, expiring })
+    }
+
+    /// Remembers series that are off the page, until their cells can be taken back.
+    pub(super) fn retire(&mut self, series: Vec<Arc<Series>>) {
+        let gone: HashSet<*const Series> = series.iter().map(Arc::as_ptr).collect();
+        self.mortal.retain(|series| !gone.contains(&Arc::as_ptr(series)));
+        self.retired.extend(series);
+    }
+
+    pub(super) fn take_changes(&mut self) -> Changes {
+        std::mem::take(&mut self.changes)
+    }
+
+    /// The series that can expire.
+    pub(super) fn mortal(&self) -> &[Arc<Series>] {
+        &self.mortal
+    }
+
+    /// Marks series whose removal the lanes will be asked about.
+    pub(super) fn begin_expiry(&mut self, series: &[Arc<Series>]) {
+        for series in series {
+            let entry = Expiring { series: Arc::clone(series), rescued: false };
+            self.expiring.insert(series.text().into(), entry);
+        }
+    }
+
+    /// Ends what [`begin_expiry`](Self::begin_expiry) began for one series: `true` when it goes,
+    /// `None` when it has left already because its family began anew.
+    pub(super) fn end_expiry(&mut self, series: &Series, vetoed: bool) -> Option<bool> {
+        let entry = self.expiring.remove(series.text())?;
+        Some(!vetoed && !entry.rescued)
+    }
+
+    /// Takes an expired series off the page; whether its family has no series left.
+    pub(super) fn remove(&mut self, series: &Arc<Series>) -> bool {
+        let Some(state) = self.by_name.get_mut(series.name()) else { return false };
+        state.series = state.series.saturating_sub(1);
+        let change = self.changes.entry(&state.family);
+        change.removed.push(Arc::clone(series));
+        state.series == 0
+    }
+
+    /// Frees a family's name; the number of its vectors.
+    pub(super) fn forget_family(&mut self, name: &str) -> Option<(FamilyKind, u64)> {
+        let state = self.by_name.remove(name)?;
+        Some((state.family.kind, state.vectors.len() as u64))
+    }
+
+    pub(super) fn take_retired(&mut self) -> Vec<Arc<Series>> {
+        std::mem::take(&mut self.retired)
+    }
+
+    /// The chunks that become empty when these cells are given back.
+    pub(super) fn chunks_emptied_by(&mut self, cells: &[CellRef]) -> Vec<(ColumnId, u32)> {
+        let mut emptied = Vec::new();
+        for cell in cells {
+            if let Some(pool) = self.pools.get_mut(&cell.column)
+                && pool.put_aside(cell.id)
+            {
+                emptied.push((cell.column, cell.id / CHUNK_CELLS));
+            }
+        }
+        emptied
+    }
+
+    /// Gives cells and chunks back that every lane has emptied.
+    pub(super) fn free(&mut self, cells: &[CellRef], chunks: &[(ColumnId, u32)]) {
+        for cell in cells {
+            if let Some(pool) = self.pools.get_mut(&cell.column) {
+                pool.free.insert(cell.id);
+            }
+        }
+        for (column, chunk) in chunks {
+            if let Some(pool) = self.pools.get_mut(column) {
+                pool.reopen(*chunk);
+            }
+        }
+    }
+}
+
+/// What a family's samples are called behind its own name.
+fn sample_suffixes(kind: FamilyKind) -> &'static [&'static str] {
+    match kind {
+        FamilyKind::Counter | FamilyKind::Gauge | FamilyKind::Set => &[],
+        FamilyKind::Histogram => &["_sum", "_count", "_bucket"],
+        FamilyKind::Summary => &["_sum", "_count"],
+    }
+}
+
+/// The ids of one column.
+#[derive(Debug, Default)]
+struct IdPool {
+    next: u32,
+    free: BTreeSet<u32>,
+    /// Ids in use per chunk.
+    used: Vec<u32>,
+    /// Free ids of chunks that lanes are about to give back: nobody may have one until they did.
+    withheld: FastMap<u32, Vec<u32>>,
+}
+
+impl IdPool {
+    /// The lowest free id, so that a column shrinks from its end.
+    fn take(&mut self) -> u32 {
+        let id = self.free.pop_first().unwrap_or_else(|| {
+            self.next += 1;
+            self.next - 1
+        });
+        let chunk = (id / CHUNK_CELLS) as usize;
+        if self.used.len() <= chunk {
+            self.used.resize(chunk + 1, 0);
+        }
+        if let Some(used) = self.used.get_mut(chunk) {
+            *used += 1;
+        }
+        id
+    }
+
+    /// Counts an id as no longer used, though not yet free; whether its chunk is empty, and closed
+    /// by that.
+    fn put_aside(&mut self, id: u32) -> bool {
+        let chunk = id / CHUNK_CELLS;
+        let Some(used) = self.used.get_mut(chunk as usize) else { return false };
+        *used = used.saturating_sub(1);
+        if *used > 0 {
+            return false;
+        }
+        let end = (chunk + 1) * CHUNK_CELLS;
+        let mut withheld: Vec<u32> =
+            self.free.extract_if(chunk * CHUNK_CELLS..end, |_| true).collect();
+        if self.next < end {
+            withheld.extend(self.next..end);
+            self.next = end;
+        }
+        self.withheld.entry(chunk).or_default().extend(withheld);
+        true
+    }
+
+    /// Lets the ids of a chunk be had again.
+    fn reopen(&mut self, chunk: u32) {
+        self.free.extend(self.withheld.remove(&chunk).unwrap_or_default());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lowest_free_id_is_taken_first() {
+        let mut pool = IdPool::default();
+        assert_eq!([pool.take(), pool.take(), pool.take()], [0, 1, 2]);
+        assert!(!pool.put_aside(1));
+        assert!(!pool.put_aside(0));
+        pool.free.extend([1, 0]);
+        assert_eq!([pool.take(), pool.take(), pool.take()], [0, 1, 3]);
+    }
+
+    #[test]
+    fn an_empty_chunk_is_closed_until_lanes_have_given_it_back() {
+        let mut pool = IdPool::default();
+        assert_eq!([pool.take(), pool.take()], [0, 1]);
+        assert!(!pool.put_aside(0));
+        assert!(pool.put_aside(1));
+        assert_eq!(pool.take(), CHUNK_CELLS);
+        pool.free.extend([0, 1]);
+        pool.reopen(0);
+        assert_eq!([pool.take(), pool.take(), pool.take()], [0, 1, 2]);
+    }
+}

@@ -1,0 +1,170 @@
+//! How a scrape reads cells: what lanes have counted apart is added up here.
+
+use std::sync::atomic::Ordering;
+
+use super::cells::{
+    CellRef, ColumnId, LaneReader, LayoutReaders, Level, SharedCells, Sum, Touched,
+};
+use super::histogram::{HistogramCell, HistogramValue};
+use super::set::{SetCell, SetMerge};
+use super::summary::{SummaryCell, SummaryMerge};
+use super::{Series, SeriesSpec};
+use crate::column::{Cells, ColumnReader};
+
+type LayoutCells<T> = Vec<Option<Cells<Touched<T>>>>;
+
+fn layout_cells<T>(readers: &LayoutReaders<T>) -> LayoutCells<T> {
+    readers.lock().iter().map(|reader| reader.as_ref().map(ColumnReader::cells)).collect()
+}
+
+fn layout_cell<T>(cells: &LayoutCells<T>, layout: u32, id: u32) -> Option<&Touched<T>> {
+    cells.get(layout as usize)?.as_ref()?.get(id)
+}
+
+/// One lane's cells at the moment of a scrape.
+#[derive(Debug)]
+pub(super) struct LaneValues {
+    counters: Cells<Touched<Sum>>,
+    histograms: LayoutCells<HistogramCell>,
+    summaries: LayoutCells<SummaryCell>,
+    sets: LayoutCells<SetCell>,
+}
+
+impl LaneValues {
+    pub(super) fn of(lane: &LaneReader) -> Self {
+        Self {
+            counters: lane.counters.cells(),
+            histograms: layout_cells(&lane.histograms),
+            summaries: layout_cells(&lane.summaries),
+            sets: layout_cells(&lane.sets),
+        }
+    }
+
+    fn touched_millis(&self, cell: CellRef) -> u64 {
+        let millis = match cell.column {
+            ColumnId::Counter => self.counters.get(cell.id).map(|cell| &cell.millis),
+            ColumnId::Gauge => None,
+            ColumnId::Histogram(layout) => {
+                layout_cell(&self.histograms, layout, cell.id).map(|cell| &cell.millis)
+            }
+            ColumnId::Summary(layout) => {
+                layout_cell(&self.summaries, layout, cell.id).map(|cell| &cell.millis)
+            }
+            ColumnId::Set(layout) => {
+                layout_cell(&self.sets, layout, cell.id).map(|cell| &cell.millis)
+            }
+        };
+        millis.map_or(0, |millis| millis.load(Ordering::Relaxed))
+    }
+}
+
+/// The values of all series, added up over the lanes as they are read.
+///
+/// Lanes are always added in the same order: floating-point addition is monotone, so a counter
+/// on the page never goes back by a rounding step, which Prometheus would take for a reset.
+#[derive(Debug)]
+pub struct Values {
+    lanes: Vec<LaneValues>,
+    gauges: Cells<Touched<Level>>,
+    histograms: Vec<SeriesSpec>,
+    summaries: Vec<SeriesSpec>,
+    sets: Vec<SeriesSpec>,
+    native: bool,
+    now_millis: u64,
+}
+
+impl Values {
+    pub(super) fn new(lanes: Vec<LaneValues>, shared: &SharedCells, now_millis: u64) -> Self {
+        Self {
+            lanes,
+            gauges: shared.gauges.cells(),
+            histograms: shared.histograms.read().clone(),
+            summaries: shared.summaries.read().clone(),
+            sets: shared.sets.read().clone(),
+            native: shared.native.load(Ordering::Relaxed),
+            now_millis,
+        }
+    }
+
+    /// The value of a counter.
+    #[must_use]
+    pub fn counter(&self, id: u32) -> f64 {
+        let parts = self.lanes.iter().filter_map(|lane| lane.counters.get(id));
+        parts.fold(0.0, |total, part| total + part.cell.get())
+    }
+
+    /// The value of a gauge.
+    #[must_use]
+    pub fn gauge(&self, id: u32) -> f64 {
+        self.gauges.get(id).map_or(0.0, |gauge| gauge.cell.get())
+    }
+
+    /// The spec of a column with layouts.
+    #[must_use]
+    pub fn spec(&self, column: ColumnId) -> Option<&SeriesSpec> {
+        match column {
+            ColumnId::Counter | ColumnId::Gauge => None,
+            ColumnId::Histogram(layout) => self.histograms.get(layout as usize),
+            ColumnId::Summary(layout) => self.summaries.get(layout as usize),
+            ColumnId::Set(layout) => self.sets.get(layout as usize),
+        }
+    }
+
+    /// Adds a histogram up into `total`; whatever that held before is gone.
+    pub fn histogram(&self, layout: u32, id: u32, total: &mut HistogramValue) {
+        let Some(SeriesSpec::Histogram(spec)) = self.spec(ColumnId::Histogram(layout)) else {
+            return;
+        };
+        total.reset(spec, self.native);
+        for lane in &self.lanes {
+            if let Some(part) = layout_cell(&lane.histograms, layout, id) {
+                part.cell.add_to(spec, total);
+            }
+        }
+    }
+
+    /// Merges a summary's windows.
+    #[must_use]
+    pub fn summary(&self, series: &Series, layout: u32) -> SummaryMerge {
+        let mut merge = SummaryMerge::default();
+        if let Some(SeriesSpec::Summary(spec)) = self.spec(ColumnId::Summary(layout)) {
+            for lane in &self.lanes {
+                if let Some(part) = layout_cell(&lane.summaries, layout, series.cell.id) {
+                    part.cell.add_to(spec, self.age_millis(series), &mut merge);
+                }
+            }
+        }
+        merge
+    }
+
+    /// The number of unique values of a set.
+    #[must_use]
+    pub fn set(&self, series: &Series, layout: u32) -> f64 {
+        let mut merge = SetMerge::default();
+        if let Some(SeriesSpec::Set(window)) = self.spec(ColumnId::Set(layout)) {
+            for lane in &self.lanes {
+                if let Some(part) = layout_cell(&lane.sets, layout, series.cell.id) {
+                    part.cell.add_to(*window, self.age_millis(series), &mut merge);
+                }
+            }
+        }
+        merge.unique()
+    }
+
+    fn age_millis(&self, series: &Series) -> u64 {
+        self.now_millis.saturating_sub(series.created_millis)
+    }
+
+    /// When any lane last took a sample in for a series.
+    #[must_use]
+    pub fn touched_millis(&self, series: &Series) -> u64 {
+        let gauge = match series.cell.column {
+            ColumnId::Gauge => self.gauges.get(series.cell.id),
+            _ => None,
+        };
+        let gauge = gauge.map_or(0, |cell| cell.millis.load(Ordering::Relaxed));
+        let lanes = self.lanes.iter().map(|lane| lane.touched_millis(series.cell)).max();
+        // A series that was registered and not yet written to is as young as its registration.
+        gauge.max(lanes.unwrap_or(0)).max(series.created_millis)
+    }
+}
