@@ -24,3 +24,4 @@ pub mod parse;
 pub mod telemetry;
 pub mod map;
 pub mod aggregate;
+pub mod ingest;
