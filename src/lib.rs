@@ -25,3 +25,4 @@ pub mod telemetry;
 pub mod map;
 pub mod aggregate;
 pub mod ingest;
+pub mod net;

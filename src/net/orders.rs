@@ -1,0 +1,126 @@
+//! What other threads ask of the lanes, and how the acceptor gives connections away.
+
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::mpsc::UnboundedSender;
+use tokio::time::Instant;
+
+use crate::ingest::Order;
+
+/// The way to the lanes for any other thread.
+#[derive(Clone, Debug)]
+pub struct Orders {
+    lanes: Arc<[UnboundedSender<Command>]>,
+}
+
+/// What other threads send to a lane.
+#[derive(Debug)]
+pub(super) enum Command {
+    /// Pass an order on to the sink.
+    Obey(Order),
+    /// Read a connection that the acceptor took.
+    Serve(TcpStream, Place),
+    /// Read what has arrived, but not after this, and end.
+    Stop(Instant),
+}
+
+impl Orders {
+    /// The way to lanes that read from these channels.
+    pub(super) fn new(lanes: Vec<UnboundedSender<Command>>) -> Self {
+        Self { lanes: lanes.into() }
+    }
+
+    /// Returns how many lanes there are.
+    #[must_use]
+    pub fn lanes(&self) -> usize {
+        self.lanes.len()
+    }
+
+    /// Sends an order to one lane, which obeys it between two batches; `false` when the lane has
+    /// ended or there is no such lane.
+    #[must_use]
+    pub fn send(&self, lane: usize, order: Order) -> bool {
+        self.lanes.get(lane).is_some_and(|sender| sender.send(Command::Obey(order)).is_ok())
+    }
+
+    /// Sends an order to every lane, made for each by its number; returns how many took it.
+    pub fn send_to_all(&self, mut order: impl FnMut(usize) -> Order) -> usize {
+        (0..self.lanes.len()).filter(|&lane| self.send(lane, order(lane))).count()
+    }
+
+    /// Tells every lane to end.
+    pub(super) fn stop(&self, deadline: Instant) {
+        for sender in self.lanes.iter() {
+            // A lane whose channel is closed has stopped already.
+            sender.send(Command::Stop(deadline)).unwrap_or_default();
+        }
+    }
+}
+
+/// Where the acceptor can send connections to.
+#[derive(Clone, Debug)]
+pub(super) struct Peers {
+    lanes: Vec<UnboundedSender<Command>>,
+    connections: Arc<[AtomicUsize]>,
+}
+
+/// A connection's place on its lane; the lane counts it until this is dropped.
+#[derive(Debug)]
+pub(super) struct Place {
+    connections: Arc<[AtomicUsize]>,
+    lane: usize,
+}
+
+impl Peers {
+    /// Lanes without connections.
+    pub(super) fn new(lanes: Vec<UnboundedSender<Command>>) -> Self {
+        let connections = lanes.iter().map(|_| AtomicUsize::new(0)).collect();
+        Self { lanes, connections }
+    }
+
+    /// Gives a connection to the lane with the fewest; returns it when that lane has stopped.
+    pub(super) fn hand_out(&self, stream: TcpStream) -> Option<Command> {
+        let place = self.reserve();
+        let sender = self.lanes.get(place.lane);
+        let command = Command::Serve(stream, place);
+        match sender {
+            Some(sender) => sender.send(command).err().map(|refused| refused.0),
+            None => Some(command),
+        }
+    }
+
+    fn reserve(&self) -> Place {
+        // Relaxed: a slightly old count only spreads connections a little less evenly.
+        let counts = self.connections.iter().map(|count| count.load(Ordering::Relaxed));
+        let lane = counts.enumerate().min_by_key(|&(_, count)| count).map_or(0, |(lane, _)| lane);
+        if let Some(count) = self.connections.get(lane) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        Place { connections: Arc::clone(&self.connections), lane }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(count) = self.connections.get(self.lane) {
+            count.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lane_with_the_fewest_connections_gets_the_next() {
+        let (sender, _receiver) = tokio::sync::mpsc::unbounded_channel();
+        let peers = Peers::new(vec![sender; 3]);
+        let mut places: Vec<Place> = (0..4).map(|_| peers.reserve()).collect();
+        assert_eq!(places.iter().map(|place| place.lane).collect::<Vec<_>>(), [0, 1, 2, 0]);
+        places.remove(1);
+        assert_eq!(peers.reserve().lane, 1);
+    }
+}

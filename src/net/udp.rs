@@ -1,0 +1,291 @@
+//! UDP sockets, one per lane, and the reading of whole batches from any datagram socket.
+
+use std::array;
+use std::fmt;
+use std::io::{self, IoSliceMut};
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, MultiHeaders, recvmmsg, setsockopt, sockopt};
+use socket2::{SockFilter, Socket, Type};
+use tracing::{info, warn};
+
+use crate::net::ReadBuffer;
+use crate::net::address::{self, ListenAddress};
+
+/// Datagrams read by one system call.
+const BATCH: usize = 32;
+
+/// The longest datagram taken in whole; the reference reads into as many bytes.
+const MAX_DATAGRAM_BYTES: usize = 65_535;
+
+/// From one buffer to the next. An odd number of 64-byte cache lines, because with a power of two
+/// the starts of all buffers, where short datagrams lie, would compete for the same cache sets.
+const STRIDE_BYTES: usize = 1_047 * 64;
+
+/// The receive buffer asked for when the user names none, in bytes.
+const DEFAULT_READ_BUFFER_BYTES: usize = 8 << 20;
+
+/// Binds one socket per lane to an address.
+///
+/// The first is bound without `SO_REUSEPORT`, so that a port that another process holds is an
+/// error even if that process is a tallyd; with the option, the kernel would silently give half of
+/// the clients to each. Then the option is set and the other lanes join.
+pub(super) fn bind(listen: ListenAddress, lanes: usize) -> io::Result<Vec<Arc<Socket>>> {
+    let first = listen.open(Type::DGRAM, |_| Ok(()))?;
+    let bound = local_address(&first)?;
+    if lanes > 1 {
+        first.set_reuse_port(true)?;
+    }
+    let mut sockets = vec![Arc::new(first)];
+    for _ in 1..lanes {
+        let joined = address::open(bound, Type::DGRAM, |socket| socket.set_reuse_port(true))?;
+        sockets.push(Arc::new(joined));
+    }
+    Ok(sockets)
+}
+
+/// Returns the address a socket is really bound to.
+pub(super) fn local_address(socket: &Socket) -> io::Result<std::net::SocketAddr> {
+    let address = socket.local_addr()?;
+    address.as_socket().ok_or_else(|| io::Error::from(io::ErrorKind::AddrNotAvailable))
+}
+
+/// Sets the receive buffer of a listener's sockets and logs what the kernel granted.
+///
+/// # Errors
+/// When the kernel refuses to set it at all; granting less is a warning only, as the reference does
+/// not even notice.
+pub(super) fn enlarge(sockets: &[Arc<Socket>], name: &str, asked: ReadBuffer) -> io::Result<()> {
+    let bytes = match asked {
+        ReadBuffer::Given(0) => return Ok(()),
+        ReadBuffer::Given(bytes) => bytes,
+        ReadBuffer::Default => DEFAULT_READ_BUFFER_BYTES,
+    };
+    let mut granted = usize::MAX;
+    for socket in sockets {
+        granted = granted.min(set_read_buffer(socket, bytes)?);
+    }
+    if granted < bytes {
+        warn!(
+            listener = name,
+            asked = bytes,
+            granted,
+            "The kernel granted a smaller receive buffer than asked for; bursts may be lost. Raise \
+             it with `sysctl -w net.core.rmem_max={bytes}`."
+        );
+    } else {
+        info!(listener = name, granted, "The kernel granted the receive buffer.");
+    }
+    Ok(())
+}
+
+fn set_read_buffer(socket: &Socket, bytes: usize) -> io::Result<usize> {
+    let bytes = bytes.min(i32::MAX as usize);
+    // With CAP_NET_ADMIN the limit `net.core.rmem_max` can be passed over.
+    if setsockopt(socket, sockopt::RcvBufForce, &bytes).is_err() {
+        socket.set_recv_buffer_size(bytes)?;
+    }
+    // The kernel doubles the figure to make room for its own headers, and reports the double.
+    Ok(socket.recv_buffer_size()? / 2)
+}
+
+/// Makes the kernel drop, and count, every datagram that comes from here on; what is queued stays.
+pub(super) fn refuse_all(socket: &Socket) -> io::Result<()> {
+    // A classic BPF program of one instruction, `ret #0`: keep no byte of the datagram.
+    const RETURN_CONSTANT: u16 = 0x06;
+    socket.attach_filter(&[SockFilter::new(RETURN_CONSTANT, 0, 0, 0)])
+}
+
+/// What is left in a socket after a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Queue {
+    /// The batch was full, so more may wait.
+    MayHoldMore,
+    /// The batch was not full, so there is nothing more to read.
+    Empty,
+}
+
+/// The buffers a lane reads datagrams into.
+///
+/// It asks the kernel for no control messages and no sender's address: nobody needs them, and both
+/// cost time for each datagram.
+pub(super) struct Receiver {
+    headers: MultiHeaders<()>,
+    space: Vec<u8>,
+}
+
+impl fmt::Debug for Receiver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Receiver").finish_non_exhaustive()
+    }
+}
+
+impl Receiver {
+    /// Two MiB of address space; only what datagrams really fill becomes resident.
+    pub(super) fn new() -> Self {
+        Self {
+            headers: MultiHeaders::preallocate(BATCH, None),
+            space: vec![0; BATCH * STRIDE_BYTES],
+        }
+    }
+
+    /// Reads up to a batch of datagrams without waiting, by one system call, and hands each out with
+    /// whether its end was cut off.
+    pub(super) fn receive(
+        &mut self,
+        socket: &Socket,
+        mut each: impl FnMut(&[u8], Ending),
+    ) -> io::Result<Queue> {
+        let mut buffers = self.space.chunks_exact_mut(STRIDE_BYTES);
+        let mut slices: [[IoSliceMut<'_>; 1]; BATCH] = array::from_fn(|_| {
+            let buffer = buffers.next().and_then(|buffer| buffer.get_mut(..MAX_DATAGRAM_BYTES));
+            [IoSliceMut::new(buffer.unwrap_or_default())]
+        });
+        let flags = MsgFlags::MSG_DONTWAIT;
+        let fd = socket.as_raw_fd();
+        let batch = match recvmmsg(fd, &mut self.headers, slices.iter_mut(), flags, None) {
+            Ok(batch) => batch,
+            Err(Errno::EAGAIN) => return Ok(Queue::Empty),
+            Err(Errno::EINTR) => return Ok(Queue::MayHoldMore),
+            Err(error) => return Err(error.into()),
+        };
+        let mut received = 0;
+        for datagram in batch {
+            received += 1;
+            let is_cut = datagram.flags.contains(MsgFlags::MSG_TRUNC);
+            let ending = if is_cut { Ending::CutOff } else { Ending::Whole };
+            each(datagram.iovs().next().unwrap_or_default(), ending);
+        }
+        Ok(if received == BATCH { Queue::MayHoldMore } else { Queue::Empty })
+    }
+}
+
+/// Whether a datagram fitted into its buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// All of it is there.
+    Whole,
+    /// It was longer than any UDP datagram can be; only a Unix socket brings such.
+    CutOff,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{SocketAddr, UdpSocket};
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    #[test]
+    fn a_batch_hands_out_every_datagram_in_order() {
+        let socket = bound(1).remove(0);
+        let client = client();
+        for number in 0..40 {
+            client.send_to(number.to_string().as_bytes(), address_of(&socket)).unwrap();
+        }
+        client.send_to(b"", address_of(&socket)).unwrap();
+        client.send_to(&vec![b'x'; 65_507], address_of(&socket)).unwrap();
+        let mut receiver = Receiver::new();
+        let mut seen = Vec::new();
+        let mut receive = || {
+            receiver.receive(&socket, |bytes, ending| {
+                assert_eq!(ending, Ending::Whole);
+                seen.push(bytes.to_vec());
+            })
+        };
+        assert_eq!(receive().unwrap(), Queue::MayHoldMore);
+        assert_eq!(receive().unwrap(), Queue::Empty);
+        assert_eq!(receive().unwrap(), Queue::Empty);
+        let mut expected: Vec<Vec<u8>> = (0..40).map(|n| n.to_string().into_bytes()).collect();
+        expected.extend([Vec::new(), vec![b'x'; 65_507]]);
+        assert_eq!(seen, expected);
+    }
+
+    #[test]
+    fn a_taken_port_is_an_error_for_one_lane_and_for_several() {
+        for (owner, newcomer) in [(1, 1), (1, 3), (3, 1), (3, 3)] {
+            let sockets = bound(owner);
+            let taken = ListenAddress::One(address_of(&sockets[0]));
+            let error = bind(taken, newcomer).unwrap_err();
+            assert_eq!(error.kind(), io::ErrorKind::AddrInUse, "{owner} and {newcomer} lanes");
+        }
+    }
+
+    #[test]
+    fn the_lanes_of_a_port_share_its_clients() {
+        let sockets = bound(2);
+        assert_eq!(address_of(&sockets[0]), address_of(&sockets[1]));
+        let clients: Vec<UdpSocket> = (0..64).map(|_| client()).collect();
+        for client in &clients {
+            client.send_to(b"a:1|c", address_of(&sockets[0])).unwrap();
+        }
+        let counts = sockets.iter().map(count_waiting).collect::<Vec<_>>();
+        assert_eq!(counts.iter().sum::<usize>(), 64);
+        // By chance alone, one lane stays without a client once in 2⁶³ runs.
+        assert!(counts.iter().all(|&count| count > 0), "{counts:?}");
+    }
+
+    #[test]
+    fn all_lanes_of_every_address_take_both_families() {
+        let sockets = bind(ListenAddress::Any { port: 0 }, 2).unwrap();
+        let port = address_of(&sockets[0]).port();
+        for _ in 0..64 {
+            client().send_to(b"a:1|c", ("127.0.0.1", port)).unwrap();
+        }
+        let counts = sockets.iter().map(count_waiting).collect::<Vec<_>>();
+        assert_eq!(counts.iter().sum::<usize>(), 64, "{counts:?}");
+    }
+
+    #[test]
+    fn a_buffer_given_by_hand_is_set() {
+        let sockets = bound(1);
+        let before = sockets[0].recv_buffer_size().unwrap();
+        enlarge(&sockets, "udp", ReadBuffer::Given(0)).unwrap();
+        assert_eq!(sockets[0].recv_buffer_size().unwrap(), before);
+        enlarge(&sockets, "udp", ReadBuffer::Given(65_536)).unwrap();
+        assert_eq!(sockets[0].recv_buffer_size().unwrap(), 131_072);
+        enlarge(&sockets, "udp", ReadBuffer::Given(usize::MAX)).unwrap();
+        enlarge(&sockets, "udp", ReadBuffer::Default).unwrap();
+    }
+
+    #[test]
+    fn datagrams_refused_at_the_end_are_counted_by_the_kernel() {
+        let socket = bound(1).remove(0);
+        let client = client();
+        client.send_to(b"before", address_of(&socket)).unwrap();
+        refuse_all(&socket).unwrap();
+        for _ in 0..50 {
+            client.send_to(b"after", address_of(&socket)).unwrap();
+        }
+        assert_eq!(count_waiting(&socket), 1);
+        assert_eq!(crate::net::meminfo::dropped(&*socket).unwrap(), 50);
+    }
+
+    fn count_waiting(socket: &Arc<Socket>) -> usize {
+        let mut receiver = Receiver::new();
+        let mut count = 0;
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while Instant::now() < deadline {
+            match receiver.receive(socket, |_, _| count += 1) {
+                Ok(Queue::MayHoldMore) => {}
+                Ok(Queue::Empty) => break,
+                Err(error) => panic!("{error}"),
+            }
+        }
+        count
+    }
+
+    fn bound(lanes: usize) -> Vec<Arc<Socket>> {
+        bind(ListenAddress::One(([127, 0, 0, 1], 0).into()), lanes).unwrap()
+    }
+
+    fn client() -> UdpSocket {
+        UdpSocket::bind("127.0.0.1:0").unwrap()
+    }
+
+    fn address_of(socket: &Socket) -> SocketAddr {
+        local_address(socket).unwrap()
+    }
+}
