@@ -26,3 +26,4 @@ pub mod map;
 pub mod aggregate;
 pub mod ingest;
 pub mod net;
+pub mod expose;
