@@ -27,3 +27,4 @@ pub mod aggregate;
 pub mod ingest;
 pub mod net;
 pub mod expose;
+pub mod web;
