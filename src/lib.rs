@@ -28,3 +28,4 @@ pub mod ingest;
 pub mod net;
 pub mod expose;
 pub mod web;
+pub mod config;
