@@ -29,3 +29,4 @@ pub mod net;
 pub mod expose;
 pub mod web;
 pub mod config;
+pub mod run;

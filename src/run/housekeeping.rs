@@ -1,0 +1,93 @@
+//! What must be done each second: idle series, retired cells, the kernel's count of drops.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use crate::aggregate::Registry;
+use crate::aggregate::expiry::{Proposal, Retired};
+use crate::ingest::Order;
+use crate::net::{KernelDrops, Orders};
+
+/// The reference looks for idle series as often.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// The thread's state.
+#[derive(Debug)]
+pub struct Housekeeping {
+    registry: Arc<Registry>,
+    orders: Orders,
+    drops: KernelDrops,
+    start: Instant,
+    /// Cells that have left the page and wait for scrapes to end.
+    retired: VecDeque<Retired>,
+}
+
+impl Housekeeping {
+    /// Housekeeping for the series of `registry`, agreed on with the lanes behind `orders`; the
+    /// process' clock began at `start`.
+    #[must_use]
+    pub fn new(
+        registry: &Arc<Registry>,
+        orders: &Orders,
+        drops: &KernelDrops,
+        start: Instant,
+    ) -> Self {
+        Self {
+            registry: Arc::clone(registry),
+            orders: orders.clone(),
+            drops: drops.clone(),
+            start,
+            retired: VecDeque::new(),
+        }
+    }
+
+    /// Works until the other end of `stop` is gone.
+    pub fn run(mut self, stop: &mpsc::Receiver<()>) {
+        while stop.recv_timeout(INTERVAL) == Err(mpsc::RecvTimeoutError::Timeout) {
+            // The kernel's counter has 32 bits; it must not wrap around unseen.
+            drop(self.drops.read());
+            self.expire();
+            self.reclaim();
+        }
+    }
+
+    /// Removes the series that no lane has seen a sample of for longer than their ttl.
+    fn expire(&mut self) {
+        let now_millis = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        if let Some(proposal) = self.registry.propose_expiry(now_millis) {
+            let proposal = Arc::new(proposal);
+            let vetoed = self.ask_lanes(&proposal);
+            if self.registry.end_expiry(&proposal, &vetoed) {
+                self.orders.send_to_all(|_| Order::ForgetConflicts);
+            }
+        }
+        self.retired.extend(self.registry.take_retired());
+    }
+
+    fn ask_lanes(&self, proposal: &Arc<Proposal>) -> Vec<usize> {
+        let (vetoes, answers) = mpsc::channel();
+        let order = Order::Expire { proposal: Arc::clone(proposal), vetoes };
+        self.orders.send_to_all(|_| order.clone());
+        drop(order);
+        answers.iter().flatten().collect()
+    }
+
+    /// Takes cells back in the order in which they retired, as far as no scrape is in the way.
+    fn reclaim(&mut self) {
+        while let Some(retired) = self.retired.pop_front() {
+            let reclaim = match self.registry.reclaim(retired) {
+                Ok(reclaim) => Arc::new(reclaim),
+                Err(retired) => return self.retired.push_front(retired),
+            };
+            let (done, all_done) = mpsc::channel();
+            let order = Order::Reclaim { reclaim: Arc::clone(&reclaim), done };
+            self.orders.send_to_all(|_| order.clone());
+            drop(order);
+            // Every lane drops its end when it has emptied the cells.
+            all_done.iter().for_each(drop);
+            self.registry.free(&reclaim);
+        }
+    }
+}

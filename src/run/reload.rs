@@ -1,0 +1,79 @@
+//! Reloading the mapping file while lines come in.
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc;
+
+use parking_lot::Mutex;
+use tracing::{info, warn};
+
+use crate::compat::Compat;
+use crate::ingest::Order;
+use crate::map::{Rules, RulesError};
+use crate::net::Orders;
+use crate::telemetry::Telemetry;
+
+/// Brings a changed mapping file into force.
+#[derive(Debug)]
+pub struct Reloader {
+    file: Option<PathBuf>,
+    compat: Compat,
+    orders: Orders,
+    telemetry: Arc<Telemetry>,
+    /// How many reloads there were; held while one is under way.
+    generation: Mutex<u64>,
+}
+
+impl Reloader {
+    /// A reloader of `file`; without one there is nothing to reload.
+    #[must_use]
+    pub fn new(
+        file: Option<PathBuf>,
+        compat: Compat,
+        orders: Orders,
+        telemetry: Arc<Telemetry>,
+    ) -> Self {
+        Self { file, compat, orders, telemetry, generation: Mutex::new(0) }
+    }
+
+    /// Reads the file again. When this returns, every lane follows the new rules; after an error
+    /// the old ones stay in force.
+    ///
+    /// # Errors
+    /// What is wrong with the file.
+    pub fn reload(&self) -> Result<(), RulesError> {
+        let Some(file) = &self.file else {
+            warn!("Asked to reload, but there is no mapping file (--statsd.mapping-config).");
+            return Ok(());
+        };
+        let mut generation = self.generation.lock();
+        let process = &self.telemetry.process;
+        let loaded = match Rules::load(file, self.compat) {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                process.failed_reloads.fetch_add(1, Ordering::Relaxed);
+                warn!(
+                    error = &error as &dyn Error,
+                    "Mapping file not reloaded; the old rules stay in force."
+                );
+                return Err(error);
+            }
+        };
+        for warning in &loaded.warnings {
+            warn!("{warning}");
+        }
+        *generation += 1;
+        let rules = Arc::new(loaded.rules);
+        let (done, all_done) = mpsc::channel();
+        let order = Order::Reload { rules: Arc::clone(&rules), generation: *generation, done };
+        self.orders.send_to_all(|_| order.clone());
+        drop(order);
+        all_done.iter().for_each(drop);
+        process.loaded_mappings.store(rules.len() as u64, Ordering::Relaxed);
+        process.reloads.fetch_add(1, Ordering::Relaxed);
+        info!(rules = rules.len(), "Mapping file reloaded.");
+        Ok(())
+    }
+}

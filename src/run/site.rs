@@ -1,0 +1,78 @@
+//! The program as the web server sees it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Instant, SystemTime};
+
+use tokio::sync::Notify;
+
+use super::reload::Reloader;
+use crate::expose::Page;
+use crate::expose::own::{self, Sources};
+use crate::expose::walk::walk;
+use crate::web::Backend;
+
+/// What HTTP requests reach.
+#[derive(Debug)]
+pub struct Site {
+    sources: Sources,
+    reloader: Arc<Reloader>,
+    start: Instant,
+    /// When the process' clock began, in seconds since 1970.
+    start_seconds: f64,
+    is_ready: AtomicBool,
+    quit: Arc<Notify>,
+}
+
+impl Site {
+    /// A site that shows what is in `sources`, and is not ready yet. The process' clock began at
+    /// `start`; `quit` is notified when a client asks the program to end.
+    #[must_use]
+    pub fn new(
+        sources: Sources,
+        reloader: Arc<Reloader>,
+        start: Instant,
+        quit: Arc<Notify>,
+    ) -> Self {
+        let start_seconds = own::unix_seconds(SystemTime::now()) - start.elapsed().as_secs_f64();
+        let is_ready = AtomicBool::new(false);
+        Self { sources, reloader, start, start_seconds, is_ready, quit }
+    }
+
+    /// Tells probes whether samples are taken in.
+    pub fn set_ready(&self, is_ready: bool) {
+        // Relaxed: a probe that is a moment late asks again.
+        self.is_ready.store(is_ready, Ordering::Relaxed);
+    }
+
+    fn now_millis(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Backend for Site {
+    fn scrape(&self, page: &mut Page<'_>) {
+        if page.shows_native() {
+            self.sources.registry.start_native();
+        }
+        let own = own::families(&self.sources);
+        let reading = self.sources.registry.read(self.now_millis());
+        walk(&reading, &own, self.start_seconds, page);
+    }
+
+    fn has_family(&self, name: &str) -> bool {
+        own::NAMES.contains(&name) || self.sources.registry.has_family(name)
+    }
+
+    fn is_ready(&self) -> bool {
+        self.is_ready.load(Ordering::Relaxed)
+    }
+
+    fn reload(&self) -> Result<(), String> {
+        self.reloader.reload().map_err(|error| format!("{:#}", anyhow::Error::from(error)))
+    }
+
+    fn quit(&self) {
+        self.quit.notify_one();
+    }
+}
