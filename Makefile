@@ -1,0 +1,102 @@
+# make run     build and start tallyd with its defaults
+# make test    every test there is; installs what the tests need
+# make lint    formatting, clippy and documentation, all without a warning
+# make fuzz    each fuzz target for FUZZ_SECONDS
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
+E2E := $(TARGET)/e2e
+CLIENTS := tests/e2e/clients
+STATSD_EXPORTER ?= $(TARGET)/peers/statsd_exporter
+CARGO_FUZZ := $(TARGET)/tools/bin/cargo-fuzz
+FUZZ_SECONDS ?= 30
+# What the end-to-end tests start; the release build serves as well.
+E2E_BIN ?= $(TARGET)/debug/tallyd
+
+.PHONY: help
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+
+.PHONY: run
+run:
+	cargo build --release --locked
+	@echo 'Send StatsD to 127.0.0.1:9125 (UDP or TCP), look at http://127.0.0.1:9102/metrics. Try it:'
+	@echo "  echo 'reqs_total:1|c|#view:fire' | nc -u -w1 127.0.0.1 9125; curl -s 127.0.0.1:9102/metrics | grep reqs"
+	@exec $(TARGET)/release/tallyd $(ARGS)
+
+.PHONY: lint
+lint:
+	cargo fmt --check
+	cargo fmt --check --manifest-path fuzz/Cargo.toml
+	cargo fmt --check --manifest-path $(CLIENTS)/rust/Cargo.toml
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
+
+# `test-rust` needs only Rust, `test-reference` compares with statsd_exporter, `test-e2e` has clients and Prometheus.
+.PHONY: test test-rust test-reference test-e2e
+test: tools test-rust test-reference test-e2e
+
+test-rust:
+	cargo test --locked --no-fail-fast
+
+test-reference: tools $(STATSD_EXPORTER)
+	STATSD_EXPORTER=$(abspath $(STATSD_EXPORTER)) cargo test --locked --no-fail-fast -- --ignored
+
+test-e2e: tools clients $(STATSD_EXPORTER)
+	if [[ $(E2E_BIN) == $(TARGET)/debug/tallyd ]]; then cargo build --locked; fi
+	cd tests/e2e && PYTHONDONTWRITEBYTECODE=1 CARGO_TARGET_DIR=$(TARGET) \
+		TALLYD_BIN=$(abspath $(E2E_BIN)) STATSD_EXPORTER=$(abspath $(STATSD_EXPORTER)) \
+		$(E2E)/python/bin/pytest $(PYTEST_FLAGS)
+
+.PHONY: tools
+tools:
+	@tests/e2e/install-tools
+
+.PHONY: peers
+peers: $(STATSD_EXPORTER)
+
+$(TARGET)/peers/statsd_exporter: | tools
+	GOBIN=$(TARGET)/peers go install github.com/prometheus/statsd_exporter@v0.31.0
+
+.PHONY: clients
+clients: $(E2E)/python/.ready $(E2E)/node/.ready $(E2E)/go/send $(E2E)/rust/debug/send-cadence $(E2E)/java/.ready
+
+$(E2E)/python/.ready: tests/e2e/requirements.txt | tools
+	python3 -m venv --clear $(E2E)/python
+	$(E2E)/python/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@
+
+$(E2E)/node/.ready: $(wildcard $(CLIENTS)/node/*) | tools
+	mkdir -p $(E2E)/node
+	cp $^ $(E2E)/node
+	cd $(E2E)/node && npm ci --no-fund --no-audit
+	touch $@
+
+$(E2E)/go/send: $(wildcard $(CLIENTS)/go/*) | tools
+	cd $(CLIENTS)/go && go build -o $@ .
+
+$(E2E)/rust/debug/send-cadence: $(CLIENTS)/rust/Cargo.lock $(wildcard $(CLIENTS)/rust/src/*) | tools
+	cargo build --quiet --locked --manifest-path $(CLIENTS)/rust/Cargo.toml --target-dir $(E2E)/rust
+	touch $@
+
+$(E2E)/java/.ready: $(CLIENTS)/java/pom.xml $(wildcard $(CLIENTS)/java/src/main/java/*) | tools
+	rm -rf $(E2E)/java
+	mkdir -p $(E2E)/java
+	cp -r $(CLIENTS)/java/. $(E2E)/java
+	cd $(E2E)/java && mvn --quiet --batch-mode package dependency:copy-dependencies
+	touch $@
+
+# The sanitizers need a nightly compiler; the targets find panics and broken laws without them.
+.PHONY: fuzz
+fuzz: $(CARGO_FUZZ)
+	export PATH="$(dir $(CARGO_FUZZ)):$$PATH"; \
+	for target in $$(cargo fuzz list); do \
+		cargo fuzz run --sanitizer none "$$target" -- -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=4096; \
+	done
+
+$(CARGO_FUZZ):
+	cargo install --quiet --locked --root $(TARGET)/tools cargo-fuzz@0.13.2
