@@ -449,7 +449,11 @@ impl Ingest {
         let Ok(series) = series else {
             let conflict = self.telemetry.conflict(event, &mapped.name);
             tally.add(Stat::Conflict(conflict), times);
-            return if conflict.is_rare() { Fate::Conflict(landing) } else { Fate::ConflictOnce };
+            return if conflict.may_have_a_recipe() {
+                Fate::Conflict(landing)
+            } else {
+                Fate::ConflictOnce
+            };
         };
         tally.add(Stat::Events(event), times);
         landing.cell = Some(series.cell);

@@ -157,7 +157,7 @@ impl ConflictId {
     /// Whether it is among the first few thousand, which may have recipes: a client that makes up
     /// names must not use up those of the others.
     #[must_use]
-    pub fn is_rare(self) -> bool {
+    pub fn may_have_a_recipe(self) -> bool {
         self.0 < 1 << 12
     }
 }

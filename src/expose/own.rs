@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::aggregate::Registry;
 use crate::compat::Compat;
@@ -400,12 +399,6 @@ fn tallyd(sources: &Sources, totals: &Totals, kernel_drops: &[(String, u64)]) ->
         ),
         gauge("tallyd_series", "Series that are being kept.", sources.registry.len() as f64),
     ]
-}
-
-/// A time of the wall clock in seconds since 1970; 0 for one before that.
-#[must_use]
-pub fn unix_seconds(time: SystemTime) -> f64 {
-    time.duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Instant, SystemTime};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::Notify;
 
@@ -34,7 +34,8 @@ impl Site {
         start: Instant,
         quit: Arc<Notify>,
     ) -> Self {
-        let start_seconds = own::unix_seconds(SystemTime::now()) - start.elapsed().as_secs_f64();
+        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let start_seconds = since_1970.as_secs_f64() - start.elapsed().as_secs_f64();
         let is_ready = AtomicBool::new(false);
         Self { sources, reloader, start, start_seconds, is_ready, quit }
     }
