@@ -49,7 +49,7 @@ fn known_lines(c: &mut Criterion) {
             group.bench_function(format!("{kind}/{series}"), |b| {
                 b.iter(|| {
                     for datagram in &datagrams {
-                        ingest.datagram(black_box(datagram), Source::Udp);
+                        ingest.datagrams(&[black_box(datagram)], Source::Udp);
                     }
                 });
             });
@@ -67,7 +67,7 @@ fn new_lines(c: &mut Criterion) {
             || ingest(64 << 20),
             |ingest| {
                 for datagram in &datagrams {
-                    ingest.datagram(black_box(datagram), Source::Udp);
+                    ingest.datagrams(&[black_box(datagram)], Source::Udp);
                 }
             },
             BatchSize::LargeInput,
@@ -84,7 +84,7 @@ fn without_the_line_cache(c: &mut Criterion) {
     group.bench_function("counter/1000", |b| {
         b.iter(|| {
             for datagram in &datagrams {
-                ingest.datagram(black_box(datagram), Source::Udp);
+                ingest.datagrams(&[black_box(datagram)], Source::Udp);
             }
         });
     });

@@ -19,7 +19,7 @@ use crate::map::cache::{Cache as MapperCache, Found};
 use crate::map::escape::escape_name;
 use crate::map::{Action, CounterMode, Observer, Rule, Rules};
 use crate::parse::lines::lines;
-use crate::parse::{self, Line, Repeat, Shape, parse_line, plain_number};
+use crate::parse::{self, Line, Repeat, Shape, parse_line};
 use crate::sample::{EventType, Sample, Value};
 use crate::telemetry::{EventError, LaneCounters, LineOutcome, Stat, Tally, Telemetry};
 
@@ -27,10 +27,11 @@ pub mod event_queue;
 pub mod labels;
 pub mod line_cache;
 pub mod operation;
+mod passes;
 
 use event_queue::EventQueue;
 use labels::Labels;
-use line_cache::{LineCache, Parts, Verdict, without_timestamp};
+use line_cache::{Key, LineCache, Verdict, without_timestamp};
 use operation::{Effect, Operation, Operations, member_hash};
 
 /// The help of a family whose rule has none; the reference's words, which dashboards may show.
@@ -203,33 +204,19 @@ impl Ingest {
         }
     }
 
-    /// Takes one datagram in; a bad line is counted by reason, its neighbours are kept.
-    pub fn datagram(&mut self, datagram: &[u8], source: Source) {
-        self.counters.add(
-            match source {
-                Source::Udp => Stat::UdpDatagrams,
-                Source::Unixgram => Stat::UnixgramDatagrams,
-            },
-            1,
-        );
-        for line in lines(datagram) {
-            self.line(line);
-        }
+    /// Takes datagrams in; a bad line is counted by reason, its neighbours are kept.
+    pub fn datagrams(&mut self, datagrams: &[&[u8]], source: Source) {
+        let stat = match source {
+            Source::Udp => Stat::UdpDatagrams,
+            Source::Unixgram => Stat::UnixgramDatagrams,
+        };
+        self.counters.add(stat, datagrams.len() as u64);
+        self.lines(datagrams.iter().copied().flat_map(lines));
     }
 
     /// Takes one line in, without its newline.
-    #[inline]
     pub fn line(&mut self, line: &[u8]) {
-        let Some(parts) = Parts::cut(line).filter(|_| self.line_cache.is_on()) else {
-            return self.understand(line, None);
-        };
-        let Some(value) = plain_number(parts.value) else { return self.understand(line, None) };
-        if let Some(verdict) = self.line_cache.get(parts.name, parts.tail)
-            && self.repeat(&verdict, value)
-        {
-            return;
-        }
-        self.look_closer(line, parts, value);
+        self.lines(std::iter::once(line));
     }
 
     /// Counts what happened around the lines.
@@ -269,19 +256,18 @@ impl Ingest {
 
     /// A line that the cache does not know: perhaps it does when the timestamp is left out.
     #[cold]
-    fn look_closer(&mut self, line: &[u8], parts: Parts<'_>, value: f64) {
+    fn look_closer(&mut self, line: &[u8], key: Key<'_>, value: f64) {
         let mut scratch = std::mem::take(&mut self.scratch.tail);
-        let dateless = without_timestamp(parts.tail, &mut scratch);
-        let known = dateless.and_then(|tail| self.line_cache.get(parts.name, tail));
+        let dateless = without_timestamp(key.tail, &mut scratch).map(|tail| Key { tail, ..key });
+        let known = dateless.and_then(|key| self.line_cache.get(key));
         if !known.is_some_and(|verdict| self.repeat(&verdict, value)) {
-            let tail = dateless.unwrap_or(parts.tail);
-            self.understand(line, Some(Parts { tail, ..parts }));
+            self.understand(line, Some(dateless.unwrap_or(key)));
         }
         self.scratch.tail = scratch;
     }
 
-    /// Takes the long way with a line, and remembers what it means under the key of `parts`.
-    fn understand(&mut self, line: &[u8], parts: Option<Parts<'_>>) {
+    /// Takes the long way with a line, and remembers what it means under its key.
+    fn understand(&mut self, line: &[u8], key: Option<Key<'_>>) {
         let mut tally = Tally::default();
         tally.add(Stat::Lines, 1);
         let parsed = parse_line(line, &self.config.parse);
@@ -290,7 +276,7 @@ impl Ingest {
             log_line(line, &parsed);
         }
         let Some(queue) = self.config.event_queue else {
-            return self.settle(&parsed, parts, tally);
+            return self.settle(&parsed, key, tally);
         };
         let events =
             parsed.samples.iter().fold(0_u64, |sum, sample| sum.saturating_add(sample.times));
@@ -312,7 +298,7 @@ impl Ingest {
     }
 
     /// Maps and aggregates what a line holds.
-    fn settle(&mut self, parsed: &Line<'_>, parts: Option<Parts<'_>>, mut tally: Tally) {
+    fn settle(&mut self, parsed: &Line<'_>, key: Option<Key<'_>>, mut tally: Tally) {
         let mut last = None;
         self.mapped.event = None;
         let mut outcome = match parsed.shape {
@@ -326,8 +312,8 @@ impl Ingest {
             last = Some((fate, sample.times));
         }
         tally.add(Stat::Outcome(outcome), 1);
-        match (parts, parsed.repeat) {
-            (Some(parts), Some(repeat)) => self.remember(parts, repeat, last, tally),
+        match (key, parsed.repeat) {
+            (Some(key), Some(repeat)) => self.remember(key, repeat, last, tally),
             _ => self.counters.add_tally(&tally),
         }
     }
@@ -335,7 +321,7 @@ impl Ingest {
     /// Counts a line that may come again, and keeps the verdict on it.
     fn remember(
         &mut self,
-        parts: Parts<'_>,
+        key: Key<'_>,
         repeat: Repeat,
         last: Option<(Fate, u64)>,
         mut tally: Tally,
@@ -348,7 +334,7 @@ impl Ingest {
             Fate::Dropped | Fate::Refused => Landing::NOWHERE,
         };
         // The name and type have been seen now, so the next lookup would be a hit.
-        if self.mapper_cache.counts_hits() && self.mapper_cache.remembers(parts.name) {
+        if self.mapper_cache.counts_hits() && self.mapper_cache.remembers(key.name) {
             tally.set(Stat::MapperCacheHits, tally.get(Stat::MapperCacheGets));
         }
         tally.add(Stat::LineCacheHits, 1);
@@ -362,7 +348,7 @@ impl Ingest {
                 created_millis: landing.created_millis,
                 is_conflict: matches!(fate, Fate::Conflict(_)),
             };
-            self.line_cache.insert(parts.name, parts.tail, verdict);
+            self.line_cache.insert(key, verdict);
         }
     }
 

@@ -401,8 +401,9 @@ mod tests {
 
     impl Sink for Recorder {
         fn begin_batch(&mut self) {}
-        fn datagram(&mut self, datagram: &[u8], source: Source) {
-            self.0.lock().datagrams.push((datagram.to_vec(), source));
+        fn datagrams(&mut self, datagrams: &[&[u8]], source: Source) {
+            let datagrams = datagrams.iter().map(|datagram| (datagram.to_vec(), source));
+            self.0.lock().datagrams.extend(datagrams);
         }
         fn line(&mut self, line: &[u8]) {
             self.0.lock().lines.push(line.to_vec());

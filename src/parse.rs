@@ -26,7 +26,7 @@ mod sections;
 mod tags;
 mod value;
 
-pub use value::plain_number;
+pub use value::{leading_number, plain_number};
 
 use sections::Modifiers;
 

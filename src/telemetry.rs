@@ -244,6 +244,20 @@ impl Tally {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RecipeId(u32);
 
+impl RecipeId {
+    /// Its number; small, since recipes are.
+    #[must_use]
+    pub fn number(self) -> u32 {
+        self.0
+    }
+}
+
+impl From<u16> for RecipeId {
+    fn from(number: u16) -> Self {
+        Self(number.into())
+    }
+}
+
 /// Recipes beyond this number are not interned, so that odd traffic costs time and not memory.
 const MAX_RECIPES: usize = 1 << 16;
 

@@ -43,12 +43,12 @@ fn check(line: impl Fn(u32) -> String) {
     ingest.begin_batch();
     // Long enough for a summary's window to leave its exact beginnings behind.
     for value in 0..200 {
-        ingest.datagram(line(value).as_bytes(), Source::Udp);
+        ingest.datagrams(&[line(value).as_bytes()], Source::Udp);
     }
     let datagram = [line(7), line(8), line(9)].join("\n").into_bytes();
     let allocations = allocation_counter::measure(|| {
         ingest.begin_batch();
-        ingest.datagram(&datagram, Source::Udp);
+        ingest.datagrams(&[&datagram], Source::Udp);
     });
     assert_eq!(allocations.count_total, 0, "{}", line(0));
 }

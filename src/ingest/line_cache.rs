@@ -3,6 +3,10 @@
 //! The key is everything before the first `:` and everything after the first `|` behind it, so
 //! lines that differ in their value only are understood once. A verdict changes speed and nothing
 //! else: whatever is not certain to mean the same again is not remembered.
+//!
+//! Asking is done in steps, from [`LineCache::tag`] to [`LineCache::confirm`], so that a lane can take
+//! each with many lines before it takes the next: what the processor has to fetch for one line it
+//! then fetches for all of them at once.
 
 use std::hash::{BuildHasher, Hasher};
 
@@ -10,33 +14,39 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
 use crate::aggregate::cells::CellRef;
+use crate::parse::leading_number;
 use crate::telemetry::RecipeId;
 
-/// Where a line is cut: its value may change, the rest is the key.
+mod entry;
+mod log;
+
+use entry::Header;
+use log::{Address, Log, MAX_ENTRY_BYTES};
+
+/// A line without its value.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Parts<'a> {
+pub struct Key<'a> {
     /// Everything before the first `:`.
     pub name: &'a [u8],
-    /// Between that and the next `|`.
-    pub value: &'a [u8],
-    /// Everything behind it.
+    /// Everything behind the next `|`.
     pub tail: &'a [u8],
 }
 
-impl<'a> Parts<'a> {
-    /// Cuts a line; `None` where it has no `:` or no `|` after it.
+impl<'a> Key<'a> {
+    /// Cuts a line and reads its value; `None` where a line has no value in plain decimals between
+    /// `:` and `|`.
     #[inline]
     #[must_use]
-    pub fn cut(line: &'a [u8]) -> Option<Self> {
+    pub fn cut(line: &'a [u8]) -> Option<(Self, f64)> {
         let colon = memchr::memchr(b':', line)?;
-        let (name, rest) = (line.get(..colon)?, line.get(colon + 1..)?);
-        let bar = memchr::memchr(b'|', rest)?;
-        Some(Self { name, value: rest.get(..bar)?, tail: rest.get(bar + 1..)? })
+        let (name, rest) = line.split_at_checked(colon)?;
+        let (value, rest) = leading_number(rest.get(1..)?)?;
+        Some((Self { name, tail: rest.strip_prefix(b"|")? }, value))
     }
 }
 
 /// What a known line does, once its value is there.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Verdict {
     /// What it adds to the self-metrics.
     pub recipe: RecipeId,
@@ -50,34 +60,59 @@ pub struct Verdict {
     pub is_conflict: bool,
 }
 
-#[derive(Debug)]
-struct Entry {
-    hash: u64,
-    name_bytes: usize,
-    key: Box<[u8]>,
-    verdict: Verdict,
-    /// Seen since the clock's hand last passed.
-    seen: bool,
+/// What is kept of a line's hash.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tag(u32);
+
+/// What the table says of a line.
+#[derive(Clone, Copy, Debug)]
+pub struct Sighting {
+    tag: Tag,
+    /// A line of the same tag; almost certainly the same line.
+    address: Option<Address>,
 }
 
-/// What a key costs besides its own bytes: the entry and its place in the table.
-const ENTRY_BYTES: usize = size_of::<Option<Entry>>() + 2 * size_of::<u32>();
+impl Sighting {
+    /// Nothing sighted.
+    #[must_use]
+    pub fn none(tag: Tag) -> Self {
+        Self { tag, address: None }
+    }
+}
+
+/// A place in the table. The tag is all that is kept of the hash; growing needs no more.
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    tag: Tag,
+    address: Address,
+}
+
+/// What a slot takes in a table that is as full as they are in the mean.
+const SLOT_BYTES: usize = 2 * size_of::<Slot>();
 
 /// How many recent first sightings are remembered once the cache is full.
 const DOOR_SLOTS: usize = 1 << 12;
 
+/// How many old entries are looked at to make room for a new one. What all of them lack the new
+/// one does not get, so that no line waits for long.
+const MAX_TURNS: usize = 64;
+
 /// One lane's known lines.
 #[derive(Debug)]
 pub struct LineCache {
-    table: HashTable<u32>,
-    entries: Vec<Option<Entry>>,
-    free: Vec<u32>,
-    hand: usize,
+    table: HashTable<Slot>,
+    log: Log,
+    /// What the entries cost, dead ones included.
     bytes: usize,
+    dead_bytes: usize,
     max_bytes: usize,
-    /// Hashes seen once while the cache was full.
-    door: Vec<u64>,
+    /// Rises whenever what was found before may be wrong by now.
+    version: u64,
+    /// Tags seen once while the cache was full.
+    door: Vec<Tag>,
     hasher: RandomState,
+    /// A key on its way to another place.
+    key: Vec<u8>,
 }
 
 impl LineCache {
@@ -86,14 +121,15 @@ impl LineCache {
     pub fn new(max_bytes: usize) -> Self {
         Self {
             table: HashTable::new(),
-            entries: Vec::new(),
-            free: Vec::new(),
-            hand: 0,
+            log: Log::default(),
             bytes: 0,
+            dead_bytes: 0,
             max_bytes,
+            version: 0,
             door: Vec::new(),
             // Seeded anew at every start: nobody can prepare names that collide.
             hasher: RandomState::default(),
+            key: Vec::new(),
         }
     }
 
@@ -103,137 +139,199 @@ impl LineCache {
         self.max_bytes > 0
     }
 
+    /// What changes whenever a sighting or a verdict taken before may be wrong.
     #[inline]
-    fn hash(&self, name: &[u8], tail: &[u8]) -> u64 {
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The tag of a line.
+    #[inline]
+    #[must_use]
+    pub fn tag(&self, key: Key<'_>) -> Tag {
         let mut hasher = self.hasher.build_hasher();
-        hasher.write(name);
+        hasher.write(key.name);
         // The length belongs to the key: `a|b` + `c` is not `a` + `b|c`.
-        hasher.write_usize(name.len());
-        hasher.write(tail);
-        hasher.finish()
+        hasher.write_usize(key.name.len());
+        hasher.write(key.tail);
+        Tag(u32::try_from(hasher.finish() >> 32).unwrap_or_default())
+    }
+
+    /// Looks for a line by its tag.
+    #[inline]
+    #[must_use]
+    pub fn sight(&self, tag: Tag) -> Sighting {
+        let slot = self.table.find(spread(tag), |slot| slot.tag == tag);
+        Sighting { tag, address: slot.map(|slot| slot.address) }
+    }
+
+    /// A part of the entry that was sighted, only to have it fetched.
+    #[inline]
+    #[must_use]
+    pub fn glimpse(&self, sighting: Sighting) -> Option<u8> {
+        self.log.glimpse(sighting.address?)
+    }
+
+    /// The verdict on a line that was sighted, the version being the same.
+    #[inline]
+    pub fn confirm(&mut self, sighting: Sighting, key: Key<'_>) -> Option<Verdict> {
+        let address = sighting.address?;
+        let (header, rest) = self.log.get(address)?;
+        if is_key(header, rest, key) {
+            return Some(self.take(address, header));
+        }
+        // Another line of the same tag.
+        let (address, header) = self.find(sighting.tag, key)?;
+        Some(self.take(address, header))
     }
 
     /// The verdict on a line.
     #[inline]
-    pub fn get(&mut self, name: &[u8], tail: &[u8]) -> Option<Verdict> {
-        let entry = self.entry(self.hash(name, tail), name, tail)?;
-        entry.seen = true;
-        Some(entry.verdict)
+    pub fn get(&mut self, key: Key<'_>) -> Option<Verdict> {
+        self.confirm(self.sight(self.tag(key)), key)
     }
 
     #[inline]
-    fn entry(&mut self, hash: u64, name: &[u8], tail: &[u8]) -> Option<&mut Entry> {
-        let entries = &self.entries;
-        let index = *self.table.find(hash, |index| {
-            entries
-                .get(*index as usize)
-                .is_some_and(|entry| entry.as_ref().is_some_and(|entry| entry.is(hash, name, tail)))
+    fn take(&mut self, address: Address, header: Header) -> Verdict {
+        if !header.is_seen() {
+            self.log.set_header(address, header.seen(true));
+        }
+        header.verdict()
+    }
+
+    fn find(&self, tag: Tag, key: Key<'_>) -> Option<(Address, Header)> {
+        let slot = self.table.find(spread(tag), |slot| {
+            let entry = self.log.get(slot.address);
+            slot.tag == tag && entry.is_some_and(|(header, rest)| is_key(header, rest, key))
         })?;
-        self.entries.get_mut(index as usize)?.as_mut()
+        Some((slot.address, self.log.get(slot.address)?.0))
     }
 
     /// Remembers a verdict. In a full cache a line must be seen twice first, so that a flood of
     /// ever-new names does not push the known ones out.
-    pub fn insert(&mut self, name: &[u8], tail: &[u8], verdict: Verdict) {
-        let cost = ENTRY_BYTES + name.len() + tail.len();
-        if cost > self.max_bytes / 16 {
+    pub fn insert(&mut self, key: Key<'_>, verdict: Verdict) {
+        let Some(header) = Header::new(key.name.len(), key.tail.len(), &verdict) else { return };
+        let cost = cost_bytes(header);
+        if header.size_bytes() > MAX_ENTRY_BYTES || cost > self.max_bytes / 16 {
             return;
         }
-        let hash = self.hash(name, tail);
+        let tag = self.tag(key);
         // A value that its verdict does not hold for brings a known line here as well.
-        if let Some(known) = self.entry(hash, name, tail) {
-            known.verdict = verdict;
+        if let Some((address, known)) = self.find(tag, key) {
+            self.version += 1;
+            return self.log.set_header(address, header.seen(known.is_seen()));
+        }
+        let has_room =
+            self.bytes + cost <= self.max_bytes || (self.seen_before(tag) && self.make_room(cost));
+        if !has_room {
             return;
         }
-        if self.bytes + cost > self.max_bytes {
-            if !self.seen_before(hash) {
-                return;
-            }
-            self.make_room(cost);
-        }
-        let entry = Entry {
-            hash,
-            name_bytes: name.len(),
-            key: [name, tail].concat().into_boxed_slice(),
-            verdict,
-            seen: false,
-        };
-        let Some(index) = self.place(entry) else { return };
+        self.version += 1;
+        let Some(address) = self.log.append(header, [key.name, key.tail]) else { return };
         self.bytes += cost;
-        let entries = &self.entries;
-        self.table.insert_unique(hash, index, |index| hash_of(entries, *index));
+        self.table.insert_unique(spread(tag), Slot { tag, address }, |slot| spread(slot.tag));
     }
 
-    fn place(&mut self, entry: Entry) -> Option<u32> {
-        if let Some(index) = self.free.pop() {
-            *self.entries.get_mut(index as usize)? = Some(entry);
-            return Some(index);
-        }
-        let index = u32::try_from(self.entries.len()).ok()?;
-        self.entries.push(Some(entry));
-        Some(index)
+    fn seen_before(&mut self, tag: Tag) -> bool {
+        self.door.resize(DOOR_SLOTS, Tag::default());
+        let Some(door) = self.door.get_mut(tag.0 as usize % DOOR_SLOTS) else { return false };
+        std::mem::replace(door, tag) == tag
     }
 
-    fn seen_before(&mut self, hash: u64) -> bool {
-        self.door.resize(DOOR_SLOTS, 0);
-        let slot = usize::try_from(hash).unwrap_or_default() % DOOR_SLOTS;
-        let Some(door) = self.door.get_mut(slot) else { return false };
-        std::mem::replace(door, hash) == hash
-    }
-
-    /// Moves the clock's hand on until enough is free: what was seen since the last round stays.
-    fn make_room(&mut self, cost: usize) {
-        // Two rounds reach every entry: the first may find all of them just seen.
-        for _ in 0..2 * self.entries.len() {
+    /// Gives up old entries until there is room; what was seen since its last turn stays.
+    fn make_room(&mut self, cost: usize) -> bool {
+        for _ in 0..MAX_TURNS {
             if self.bytes + cost <= self.max_bytes {
-                return;
+                break;
             }
-            self.hand = (self.hand + 1) % self.entries.len();
-            if let Some(Some(entry)) = self.entries.get_mut(self.hand)
-                && !std::mem::take(&mut entry.seen)
-            {
-                self.remove(self.hand);
-            }
+            self.turn(Header::is_seen);
         }
+        self.bytes + cost <= self.max_bytes
     }
 
-    fn remove(&mut self, index: usize) {
-        let Some(entry) = self.entries.get_mut(index).and_then(Option::take) else { return };
-        if let Ok(found) = self.table.find_entry(entry.hash, |at| *at as usize == index) {
-            found.remove();
+    /// Writes the oldest entry anew if it stays, and gives up its place.
+    fn turn(&mut self, stays: impl Fn(Header) -> bool) {
+        let Some((address, header)) = self.log.oldest() else { return };
+        self.version += 1;
+        if header.is_dead() {
+            self.dead_bytes -= cost_bytes(header);
+        } else {
+            self.relocate(address, stays(header));
         }
-        self.bytes -= ENTRY_BYTES + entry.key.len();
-        self.free.extend(u32::try_from(index));
+        self.bytes -= cost_bytes(header);
+        self.log.drop_oldest();
+    }
+
+    /// Writes an entry anew, or takes it out of the table.
+    fn relocate(&mut self, address: Address, stays: bool) {
+        let Some((header, rest)) = self.log.get(address) else { return };
+        self.key.clear();
+        self.key.extend(rest.get(..header.key_bytes()).unwrap_or_default());
+        let (name, tail) = self.key.split_at(header.name_bytes());
+        let tag = self.tag(Key { name, tail });
+        let found = self.table.find_entry(spread(tag), |slot| slot.address == address);
+        let Ok(mut slot) = found else { return };
+        let moved = if stays { self.log.append(header.seen(false), [name, tail]) } else { None };
+        match moved {
+            Some(address) => {
+                slot.get_mut().address = address;
+                self.bytes += cost_bytes(header);
+            }
+            None => drop(slot.remove()),
+        }
     }
 
     /// Forgets the verdicts that do not pass.
     pub fn retain(&mut self, mut stays: impl FnMut(&Verdict) -> bool) {
-        for index in 0..self.entries.len() {
-            if let Some(Some(entry)) = self.entries.get(index)
-                && !stays(&entry.verdict)
-            {
-                self.remove(index);
-            }
+        self.version += 1;
+        let gone: Vec<_> = self
+            .log
+            .iter()
+            .filter(|(_, header)| !header.is_dead() && !stays(&header.verdict()))
+            .collect();
+        for (address, header) in gone {
+            self.relocate(address, false);
+            self.log.set_header(address, header.dead());
+            self.dead_bytes += cost_bytes(header);
         }
+        if self.dead_bytes > self.bytes / 2 {
+            self.compact();
+        }
+    }
+
+    /// Gives the places of dead entries back.
+    fn compact(&mut self) {
+        while self.dead_bytes > 0 {
+            self.turn(|_| true);
+        }
+        self.table.shrink_to_fit(|slot| spread(slot.tag));
     }
 
     /// Forgets everything.
     pub fn clear(&mut self) {
-        *self = Self { hasher: self.hasher.clone(), ..Self::new(self.max_bytes) };
+        *self = Self {
+            hasher: self.hasher.clone(),
+            version: self.version + 1,
+            ..Self::new(self.max_bytes)
+        };
     }
 }
 
-impl Entry {
-    #[inline]
-    fn is(&self, hash: u64, name: &[u8], tail: &[u8]) -> bool {
-        self.hash == hash
-            && self.name_bytes == name.len()
-            && self.key.split_at_checked(name.len()) == Some((name, tail))
-    }
+/// The table takes a place from the low bits and compares the highest seven.
+#[inline]
+fn spread(Tag(tag): Tag) -> u64 {
+    u64::from(tag).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
-fn hash_of(entries: &[Option<Entry>], index: u32) -> u64 {
-    entries.get(index as usize).and_then(Option::as_ref).map_or(0, |entry| entry.hash)
+#[inline]
+fn is_key(header: Header, rest: &[u8], key: Key<'_>) -> bool {
+    header.has_lengths(key.name.len(), key.tail.len())
+        && rest.strip_prefix(key.name).is_some_and(|rest| rest.starts_with(key.tail))
+}
+
+fn cost_bytes(header: Header) -> usize {
+    header.size_bytes() + SLOT_BYTES
 }
 
 /// The tail with its DogStatsD timestamp set to zero, in `scratch`; `None` if it has no valid one.
@@ -269,35 +367,39 @@ mod tests {
         Verdict { recipe, operation, cell: None, created_millis: 0, is_conflict: false }
     }
 
+    fn key<'a>(name: &'a [u8], tail: &'a [u8]) -> Key<'a> {
+        Key { name, tail }
+    }
+
     #[test]
     fn the_key_is_everything_but_the_value() {
-        let parts = Parts::cut(b"a.b:17|c|#x:y:z").unwrap();
-        assert_eq!(parts, Parts { name: b"a.b", value: b"17", tail: b"c|#x:y:z" });
-        assert_eq!(Parts::cut(b"no colon|c"), None);
-        assert_eq!(Parts::cut(b"no:bar"), None);
+        assert_eq!(Key::cut(b"a.b:-1.7|c|#x:y:z"), Some((key(b"a.b", b"c|#x:y:z"), -1.7)));
+        for line in ["no colon|c", "no:bar", "a:1", "a:1:2|c", "a:+1|c", "a:1.|c", "a:|c", ""] {
+            assert_eq!(Key::cut(line.as_bytes()), None, "{line}");
+        }
     }
 
     #[test]
     fn name_and_tail_do_not_run_into_each_other() {
         let mut cache = LineCache::new(1 << 20);
-        cache.insert(b"ab", b"c", verdict(1));
-        assert_eq!(cache.get(b"ab", b"c").map(|verdict| verdict.operation), Some(1));
-        assert!(cache.get(b"a", b"bc").is_none());
+        cache.insert(key(b"ab", b"c"), verdict(1));
+        assert_eq!(cache.get(key(b"ab", b"c")).map(|verdict| verdict.operation), Some(1));
+        assert!(cache.get(key(b"a", b"bc")).is_none());
     }
 
     #[test]
     fn a_flood_of_new_names_keeps_the_known_ones_in() {
         let mut cache = LineCache::new(64 << 10);
         for known in 0..100_u32 {
-            cache.insert(format!("known{known}").as_bytes(), b"c", verdict(known));
+            cache.insert(key(format!("known{known}").as_bytes(), b"c"), verdict(known));
         }
         for new in 0..100_000_u32 {
             let name = format!("new{new}");
-            if cache.get(name.as_bytes(), b"c").is_none() {
-                cache.insert(name.as_bytes(), b"c", verdict(0));
+            if cache.get(key(name.as_bytes(), b"c")).is_none() {
+                cache.insert(key(name.as_bytes(), b"c"), verdict(0));
             }
             let known = new % 100;
-            let found = cache.get(format!("known{known}").as_bytes(), b"c");
+            let found = cache.get(key(format!("known{known}").as_bytes(), b"c"));
             assert_eq!(found.map(|verdict| verdict.operation), Some(known));
         }
         assert!(cache.bytes <= cache.max_bytes);
@@ -307,26 +409,26 @@ mod tests {
     fn a_full_cache_takes_a_line_in_at_its_second_sighting() {
         let mut cache = LineCache::new(16 << 10);
         for old in 0..1000_u32 {
-            cache.insert(format!("old{old}").as_bytes(), b"c", verdict(0));
+            cache.insert(key(format!("old{old}").as_bytes(), b"c"), verdict(0));
         }
-        cache.insert(b"new", b"c", verdict(1));
-        assert!(cache.get(b"new", b"c").is_none());
-        cache.insert(b"new", b"c", verdict(1));
-        assert!(cache.get(b"new", b"c").is_some());
+        cache.insert(key(b"new", b"c"), verdict(1));
+        assert!(cache.get(key(b"new", b"c")).is_none());
+        cache.insert(key(b"new", b"c"), verdict(1));
+        assert!(cache.get(key(b"new", b"c")).is_some());
     }
 
     #[test]
     fn what_is_forgotten_can_be_learnt_again() {
         let mut cache = LineCache::new(1 << 20);
-        cache.insert(b"a", b"c", verdict(1));
-        cache.insert(b"b", b"c", verdict(2));
+        cache.insert(key(b"a", b"c"), verdict(1));
+        cache.insert(key(b"b", b"c"), verdict(2));
         cache.retain(|verdict| verdict.operation == 2);
-        assert!(cache.get(b"a", b"c").is_none());
-        assert!(cache.get(b"b", b"c").is_some());
-        cache.insert(b"a", b"c", verdict(3));
-        assert_eq!(cache.get(b"a", b"c").map(|verdict| verdict.operation), Some(3));
+        assert!(cache.get(key(b"a", b"c")).is_none());
+        assert!(cache.get(key(b"b", b"c")).is_some());
+        cache.insert(key(b"a", b"c"), verdict(3));
+        assert_eq!(cache.get(key(b"a", b"c")).map(|verdict| verdict.operation), Some(3));
         cache.clear();
-        assert!(cache.get(b"b", b"c").is_none());
+        assert!(cache.get(key(b"b", b"c")).is_none());
     }
 
     #[test]
@@ -346,10 +448,10 @@ mod tests {
     #[test]
     fn a_line_is_kept_once_and_its_latest_verdict_counts() {
         let mut cache = LineCache::new(1 << 20);
-        cache.insert(b"a", b"c", verdict(1));
+        cache.insert(key(b"a", b"c"), verdict(1));
         let bytes = cache.bytes;
-        cache.insert(b"a", b"c", verdict(2));
+        cache.insert(key(b"a", b"c"), verdict(2));
         assert_eq!(cache.bytes, bytes);
-        assert_eq!(cache.get(b"a", b"c").map(|verdict| verdict.operation), Some(2));
+        assert_eq!(cache.get(key(b"a", b"c")).map(|verdict| verdict.operation), Some(2));
     }
 }

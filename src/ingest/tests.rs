@@ -492,7 +492,7 @@ fn at_least_three_of_five_repeated_lines_of_the_corpus_hit() {
         bench.ingest.begin_batch();
         for datagram in datagrams {
             for _ in 0..3 {
-                bench.ingest.datagram(datagram.as_bytes(), Source::Udp);
+                bench.ingest.datagrams(&[datagram.as_bytes()], Source::Udp);
             }
         }
         lines += bench.totals().get(Stat::Lines);

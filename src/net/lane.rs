@@ -5,13 +5,15 @@
 use std::io;
 use std::net::TcpStream;
 
+use nix::sys::socket::MsgFlags;
+use smallvec::SmallVec;
 use socket2::Socket;
 
 use crate::compat::Compat;
 use crate::ingest::{Ingest, Order, Source};
 use crate::net::relay::Relay;
 use crate::net::tcp::{Connection, End, Progress};
-use crate::net::udp::{Ending, Queue, Receiver};
+use crate::net::udp::{BATCH, Ending, Queue, Receiver};
 use crate::telemetry::Stat;
 
 /// Full batches read before the other tasks of the lane get their turn.
@@ -24,8 +26,8 @@ const CHUNK_BYTES: usize = 64 << 10;
 pub(super) trait Sink {
     /// Called before each batch of datagrams or lines.
     fn begin_batch(&mut self);
-    /// Takes one datagram in.
-    fn datagram(&mut self, datagram: &[u8], source: Source);
+    /// Takes datagrams in.
+    fn datagrams(&mut self, datagrams: &[&[u8]], source: Source);
     /// Takes one line of a stream in, without its newline.
     fn line(&mut self, line: &[u8]);
     /// Counts what happened around the lines.
@@ -38,8 +40,8 @@ impl Sink for Ingest {
     fn begin_batch(&mut self) {
         self.begin_batch();
     }
-    fn datagram(&mut self, datagram: &[u8], source: Source) {
-        self.datagram(datagram, source);
+    fn datagrams(&mut self, datagrams: &[&[u8]], source: Source) {
+        self.datagrams(datagrams, source);
     }
     fn line(&mut self, line: &[u8]) {
         self.line(line);
@@ -81,22 +83,27 @@ impl<S: Sink> Lane<S> {
     fn take_batch(&mut self, socket: &Socket, source: Source) -> io::Result<Queue> {
         let Self { sink, relay, receiver, compat, .. } = self;
         sink.begin_batch();
-        let queue = receiver.receive(socket, |bytes, ending| {
-            let datagram = match ending {
-                Ending::Whole => Some(bytes),
+        let queue = receiver.receive(socket, MsgFlags::MSG_DONTWAIT)?;
+        let mut datagrams = SmallVec::<[&[u8]; BATCH]>::new();
+        for (bytes, ending) in receiver.datagrams() {
+            match ending {
+                Ending::Whole => datagrams.push(bytes),
                 Ending::CutOff => {
                     sink.count(Stat::TruncatedDatagrams, 1);
-                    trustworthy(bytes, *compat)
+                    match trustworthy(bytes, *compat) {
+                        Some(bytes) => datagrams.push(bytes),
+                        None => sink.count(arrival(source), 1),
+                    }
                 }
-            };
-            let Some(datagram) = datagram else { return sink.count(arrival(source), 1) };
-            if let Some(relay) = relay {
-                relay.datagram(datagram);
             }
-            sink.datagram(datagram, source);
-        });
+        }
+        if let Some(relay) = relay {
+            datagrams.iter().for_each(|datagram| relay.datagram(datagram));
+        }
+        sink.datagrams(&datagrams, source);
+        drop(datagrams);
         self.report_relay();
-        queue
+        Ok(queue)
     }
 
     /// Reads one chunk of a connection, and counts why it ended if it did.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, MultiHeaders, recvmmsg, setsockopt, sockopt};
+use smallvec::SmallVec;
 use socket2::{SockFilter, Socket, Type};
 use tracing::{info, warn};
 
@@ -15,7 +16,7 @@ use crate::net::ReadBuffer;
 use crate::net::address::{self, ListenAddress};
 
 /// Datagrams read by one system call.
-const BATCH: usize = 32;
+pub(super) const BATCH: usize = 32;
 
 /// The longest datagram taken in whole; the reference reads into as many bytes.
 const MAX_DATAGRAM_BYTES: usize = 65_535;
@@ -114,6 +115,8 @@ pub(super) enum Queue {
 pub(super) struct Receiver {
     headers: MultiHeaders<()>,
     space: Vec<u8>,
+    /// The lengths of the batch's datagrams, in the order of their buffers.
+    batch: SmallVec<[(usize, Ending); BATCH]>,
 }
 
 impl fmt::Debug for Receiver {
@@ -128,37 +131,38 @@ impl Receiver {
         Self {
             headers: MultiHeaders::preallocate(BATCH, None),
             space: vec![0; BATCH * STRIDE_BYTES],
+            batch: SmallVec::new(),
         }
     }
 
-    /// Reads up to a batch of datagrams without waiting, by one system call, and hands each out with
-    /// whether its end was cut off.
-    pub(super) fn receive(
-        &mut self,
-        socket: &Socket,
-        mut each: impl FnMut(&[u8], Ending),
-    ) -> io::Result<Queue> {
+    /// Reads up to a batch of datagrams by one system call; they take the place of the last ones.
+    pub(super) fn receive(&mut self, socket: &Socket, flags: MsgFlags) -> io::Result<Queue> {
+        self.batch.clear();
         let mut buffers = self.space.chunks_exact_mut(STRIDE_BYTES);
         let mut slices: [[IoSliceMut<'_>; 1]; BATCH] = array::from_fn(|_| {
             let buffer = buffers.next().and_then(|buffer| buffer.get_mut(..MAX_DATAGRAM_BYTES));
             [IoSliceMut::new(buffer.unwrap_or_default())]
         });
-        let flags = MsgFlags::MSG_DONTWAIT;
         let fd = socket.as_raw_fd();
-        let batch = match recvmmsg(fd, &mut self.headers, slices.iter_mut(), flags, None) {
-            Ok(batch) => batch,
+        let received = match recvmmsg(fd, &mut self.headers, slices.iter_mut(), flags, None) {
+            Ok(received) => received,
             Err(Errno::EAGAIN) => return Ok(Queue::Empty),
             Err(Errno::EINTR) => return Ok(Queue::MayHoldMore),
             Err(error) => return Err(error.into()),
         };
-        let mut received = 0;
-        for datagram in batch {
-            received += 1;
+        self.batch.extend(received.map(|datagram| {
             let is_cut = datagram.flags.contains(MsgFlags::MSG_TRUNC);
-            let ending = if is_cut { Ending::CutOff } else { Ending::Whole };
-            each(datagram.iovs().next().unwrap_or_default(), ending);
-        }
-        Ok(if received == BATCH { Queue::MayHoldMore } else { Queue::Empty })
+            (datagram.bytes, if is_cut { Ending::CutOff } else { Ending::Whole })
+        }));
+        Ok(if self.batch.len() == BATCH { Queue::MayHoldMore } else { Queue::Empty })
+    }
+
+    /// The datagrams of the last batch, and whether their ends were cut off.
+    pub(super) fn datagrams(&self) -> impl Iterator<Item = (&[u8], Ending)> {
+        let buffers = self.space.chunks_exact(STRIDE_BYTES);
+        buffers
+            .zip(&self.batch)
+            .filter_map(|(buffer, &(length, ending))| Some((buffer.get(..length)?, ending)))
     }
 }
 
@@ -189,15 +193,13 @@ mod tests {
         client.send_to(&vec![b'x'; 65_507], address_of(&socket)).unwrap();
         let mut receiver = Receiver::new();
         let mut seen = Vec::new();
-        let mut receive = || {
-            receiver.receive(&socket, |bytes, ending| {
+        for expected in [Queue::MayHoldMore, Queue::Empty, Queue::Empty] {
+            assert_eq!(receiver.receive(&socket, MsgFlags::MSG_DONTWAIT).unwrap(), expected);
+            for (bytes, ending) in receiver.datagrams() {
                 assert_eq!(ending, Ending::Whole);
                 seen.push(bytes.to_vec());
-            })
-        };
-        assert_eq!(receive().unwrap(), Queue::MayHoldMore);
-        assert_eq!(receive().unwrap(), Queue::Empty);
-        assert_eq!(receive().unwrap(), Queue::Empty);
+            }
+        }
         let mut expected: Vec<Vec<u8>> = (0..40).map(|n| n.to_string().into_bytes()).collect();
         expected.extend([Vec::new(), vec![b'x'; 65_507]]);
         assert_eq!(seen, expected);
@@ -268,10 +270,10 @@ mod tests {
         let mut count = 0;
         let deadline = Instant::now() + Duration::from_secs(10);
         while Instant::now() < deadline {
-            match receiver.receive(socket, |_, _| count += 1) {
-                Ok(Queue::MayHoldMore) => {}
-                Ok(Queue::Empty) => break,
-                Err(error) => panic!("{error}"),
+            let queue = receiver.receive(socket, MsgFlags::MSG_DONTWAIT).unwrap();
+            count += receiver.datagrams().count();
+            if queue == Queue::Empty {
+                break;
             }
         }
         count

@@ -22,36 +22,46 @@ pub(super) enum NumberError {
 
 /// Reads a value of the plain form, `-?digits[.digits]` with at most 15 digits; `None` for any other.
 ///
-/// These are the values a [`Repeat`](super::Repeat) applies to. Both steps are exact below 2⁵³ and
-/// 10²², so one correctly rounded division gives what a full parser gives.
+/// These are the values a [`Repeat`](super::Repeat) applies to.
 #[must_use]
+#[inline]
 pub fn plain_number(text: &[u8]) -> Option<f64> {
+    leading_number(text).and_then(|(number, rest)| rest.is_empty().then_some(number))
+}
+
+/// Reads the plain number that a text begins with, and what follows it; `None` where there is none,
+/// or where it has too many digits.
+///
+/// Both steps are exact below 2⁵³ and 10²², so one correctly rounded division gives what a full
+/// parser gives.
+#[must_use]
+#[inline]
+pub fn leading_number(text: &[u8]) -> Option<(f64, &[u8])> {
     const MAX_DIGITS: usize = 15;
     const POWERS_OF_TEN: [f64; MAX_DIGITS] =
         [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14];
 
     let unsigned = text.strip_prefix(b"-").unwrap_or(text);
-    // The point takes one place more; what is longer would overflow the mantissa in the end.
-    if unsigned.len() > MAX_DIGITS + 1 {
-        return None;
-    }
+    let mut rest = unsigned;
     let (mut mantissa, mut digits, mut point) = (0_u64, 0, None);
-    for &byte in unsigned {
+    while let [byte, after @ ..] = rest {
         match byte {
-            b'0'..=b'9' => {
+            b'0'..=b'9' if digits < MAX_DIGITS => {
                 mantissa = mantissa * 10 + u64::from(byte - b'0');
                 digits += 1;
             }
+            b'0'..=b'9' => return None,
             b'.' if digits > 0 && point.is_none() => point = Some(digits),
-            _ => return None,
+            _ => break,
         }
+        rest = after;
     }
     let fraction_digits = point.map_or(0, |whole_digits| digits - whole_digits);
-    if digits == 0 || digits > MAX_DIGITS || (point.is_some() && fraction_digits == 0) {
+    if digits == 0 || (point.is_some() && fraction_digits == 0) {
         return None;
     }
     let number = mantissa as f64 / POWERS_OF_TEN.get(fraction_digits)?;
-    Some(if unsigned.len() < text.len() { -number } else { number })
+    Some((if unsigned.len() < text.len() { -number } else { number }, rest))
 }
 
 /// Reads a number by Go's rules.

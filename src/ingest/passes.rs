@@ -1,0 +1,92 @@
+//! Known lines, a group at a time.
+//!
+//! With many series nearly every step of a known line waits for memory: its place in the table, its
+//! key, its cell. So each step is taken with all lines of a group before the next step is; the
+//! processor then waits for all of them at once. What a line does, and in which order, stays as if
+//! each were taken alone.
+
+use std::hint::black_box;
+
+use smallvec::SmallVec;
+
+use super::Ingest;
+use super::line_cache::{Key, Sighting, Tag, Verdict};
+
+/// Lines taken together: more than the processor can wait for at once, few enough for its nearest
+/// cache.
+const GROUP_LINES: usize = 32;
+
+/// A line on its way through the passes.
+#[derive(Clone, Copy, Debug)]
+struct Candidate<'a> {
+    line: &'a [u8],
+    plain: Option<Plain<'a>>,
+    verdict: Option<Verdict>,
+}
+
+/// A line that the cache may know.
+#[derive(Clone, Copy, Debug)]
+struct Plain<'a> {
+    key: Key<'a>,
+    value: f64,
+    tag: Tag,
+    sighting: Sighting,
+}
+
+impl Ingest {
+    /// Takes lines in, in their order.
+    pub(super) fn lines<'a>(&mut self, mut lines: impl Iterator<Item = &'a [u8]>) {
+        if !self.line_cache.is_on() {
+            return lines.for_each(|line| self.understand(line, None));
+        }
+        let mut group = SmallVec::<[Candidate<'a>; GROUP_LINES]>::new();
+        loop {
+            group.clear();
+            for line in lines.by_ref().take(GROUP_LINES) {
+                group.push(self.cut(line));
+            }
+            if group.is_empty() {
+                return;
+            }
+            self.group(&mut group);
+        }
+    }
+
+    #[inline]
+    fn cut<'a>(&self, line: &'a [u8]) -> Candidate<'a> {
+        let plain = Key::cut(line).map(|(key, value)| {
+            let tag = self.line_cache.tag(key);
+            Plain { key, value, tag, sighting: Sighting::none(tag) }
+        });
+        Candidate { line, plain, verdict: None }
+    }
+
+    fn group(&mut self, group: &mut [Candidate<'_>]) {
+        let version = self.line_cache.version();
+        for plain in group.iter_mut().filter_map(|candidate| candidate.plain.as_mut()) {
+            plain.sighting = self.line_cache.sight(plain.tag);
+        }
+        for plain in group.iter().filter_map(|candidate| candidate.plain) {
+            black_box(self.line_cache.glimpse(plain.sighting));
+        }
+        for candidate in &mut *group {
+            let Some(Plain { key, sighting, .. }) = candidate.plain else { continue };
+            candidate.verdict = self.line_cache.confirm(sighting, key);
+        }
+        for cell in group.iter().filter_map(|candidate| candidate.verdict?.cell) {
+            black_box(self.cells.touched_millis(cell));
+        }
+        for Candidate { line, plain, verdict } in &*group {
+            let Some(Plain { key, value, .. }) = *plain else {
+                self.understand(line, None);
+                continue;
+            };
+            // A line before it may have changed what the cache says of this one.
+            let is_current = self.line_cache.version() == version;
+            let verdict = if is_current { *verdict } else { self.line_cache.get(key) };
+            if !verdict.is_some_and(|verdict| self.repeat(&verdict, value)) {
+                self.look_closer(line, key, value);
+            }
+        }
+    }
+}
