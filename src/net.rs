@@ -24,7 +24,7 @@ use tokio::time::Instant;
 use tracing::error;
 
 use crate::compat::Compat;
-use crate::ingest::Ingest;
+use crate::ingest::{Ingest, Source};
 
 mod address;
 mod complaint;
@@ -36,6 +36,7 @@ mod unix;
 mod tcp;
 mod orders;
 mod lane;
+mod reader;
 mod tasks;
 
 pub use address::AddressError;
@@ -328,14 +329,27 @@ fn start_with<S: Sink + Send + 'static>(
         inputs.into_iter().zip(sinks).zip(receivers).enumerate()
     {
         let failed = |source| StartError::Lane { lane, source };
-        let seat = Seat::new(inputs, sink, commands).map_err(failed)?;
-        let alive = alive.clone();
-        let run = move || {
-            seat.run();
-            drop(alive);
+        let mut seat = Seat::new(inputs, sink, commands).map_err(failed)?;
+        let (readers, shared) = seat.readers();
+        let mut spawn = |name: String, run: Box<dyn FnOnce() + Send>| {
+            let alive = alive.clone();
+            let thread = thread::Builder::new().name(name).spawn(move || {
+                run();
+                drop(alive);
+            });
+            lanes.threads.push(thread.map_err(failed)?);
+            Ok(())
         };
-        let thread = thread::Builder::new().name(format!("lane-{lane}")).spawn(run);
-        lanes.threads.push(thread.map_err(failed)?);
+        for reader in readers {
+            let shared = shared.clone();
+            let name = match reader.source {
+                Source::Udp => format!("lane-{lane}"),
+                Source::Unixgram => format!("lane-{lane}-unix"),
+            };
+            spawn(name, Box::new(move || reader.run(&shared)))?;
+        }
+        drop(shared);
+        spawn(format!("lane-{lane}-loop"), Box::new(move || seat.run()))?;
     }
     Ok(lanes)
 }
@@ -385,7 +399,7 @@ mod tests {
     use parking_lot::Mutex;
 
     use super::*;
-    use crate::ingest::{Order, Source};
+    use crate::ingest::Order;
     use crate::telemetry::Stat;
 
     /// Remembers what a lane handed to it.

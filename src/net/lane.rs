@@ -1,23 +1,17 @@
 //! One lane's state, and what becomes of the bytes that its sockets bring.
 //!
-//! Everything here runs on the lane's thread and never waits; `tasks` does the waiting.
+//! Nothing here waits; the threads of `reader` and `tasks` do, and take turns with the lane.
 
-use std::io;
 use std::net::TcpStream;
 
-use nix::sys::socket::MsgFlags;
 use smallvec::SmallVec;
-use socket2::Socket;
 
 use crate::compat::Compat;
 use crate::ingest::{Ingest, Order, Source};
 use crate::net::relay::Relay;
 use crate::net::tcp::{Connection, End, Progress};
-use crate::net::udp::{BATCH, Ending, Queue, Receiver};
+use crate::net::udp::{BATCH, Ending, Receiver};
 use crate::telemetry::Stat;
-
-/// Full batches read before the other tasks of the lane get their turn.
-const BATCHES_PER_TURN: usize = 4;
 
 /// Bytes read from a TCP connection at once, so that a burst never piles up in memory.
 const CHUNK_BYTES: usize = 64 << 10;
@@ -59,7 +53,6 @@ impl Sink for Ingest {
 pub(super) struct Lane<S> {
     pub(super) sink: S,
     relay: Option<Relay>,
-    receiver: Receiver,
     chunk: Vec<u8>,
     compat: Compat,
 }
@@ -67,23 +60,13 @@ pub(super) struct Lane<S> {
 impl<S: Sink> Lane<S> {
     /// A lane that has read nothing.
     pub(super) fn new(sink: S, relay: Option<Relay>, compat: Compat) -> Self {
-        Self { sink, relay, receiver: Receiver::new(), chunk: vec![0; CHUNK_BYTES], compat }
+        Self { sink, relay, chunk: vec![0; CHUNK_BYTES], compat }
     }
 
-    /// Reads full batches until a socket is empty or the other tasks should have their turn.
-    pub(super) fn take_turn(&mut self, socket: &Socket, source: Source) -> io::Result<Queue> {
-        for _ in 0..BATCHES_PER_TURN {
-            if self.take_batch(socket, source)? == Queue::Empty {
-                return Ok(Queue::Empty);
-            }
-        }
-        Ok(Queue::MayHoldMore)
-    }
-
-    fn take_batch(&mut self, socket: &Socket, source: Source) -> io::Result<Queue> {
-        let Self { sink, relay, receiver, compat, .. } = self;
+    /// Takes the datagrams in that a receiver holds.
+    pub(super) fn take_batch(&mut self, receiver: &Receiver, source: Source) {
+        let Self { sink, relay, compat, .. } = self;
         sink.begin_batch();
-        let queue = receiver.receive(socket, MsgFlags::MSG_DONTWAIT)?;
         let mut datagrams = SmallVec::<[&[u8]; BATCH]>::new();
         for (bytes, ending) in receiver.datagrams() {
             match ending {
@@ -101,9 +84,7 @@ impl<S: Sink> Lane<S> {
             datagrams.iter().for_each(|datagram| relay.datagram(datagram));
         }
         sink.datagrams(&datagrams, source);
-        drop(datagrams);
         self.report_relay();
-        Ok(queue)
     }
 
     /// Reads one chunk of a connection, and counts why it ended if it did.

@@ -6,7 +6,6 @@
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
-use std::rc::Rc;
 use std::sync::Arc;
 
 use socket2::SockRef;
@@ -48,7 +47,7 @@ pub(super) struct Relay {
     buffer: Vec<u8>,
     buffered_lines: u64,
     /// Told when the first line is buffered, so that whoever waits on it flushes a second later.
-    filled: Rc<Notify>,
+    filled: Arc<Notify>,
     counts: Counts,
     too_long: Complaint,
     not_sent: Complaint,
@@ -70,7 +69,7 @@ impl Relay {
             buffer: Vec::with_capacity(target.packet_length.min(65_536)),
             target,
             buffered_lines: 0,
-            filled: Rc::default(),
+            filled: Arc::default(),
             counts: Counts::default(),
             too_long: Complaint::default(),
             not_sent: Complaint::default(),
@@ -78,8 +77,8 @@ impl Relay {
     }
 
     /// Notified each time a line comes into the empty buffer.
-    pub(super) fn filled(&self) -> Rc<Notify> {
-        Rc::clone(&self.filled)
+    pub(super) fn filled(&self) -> Arc<Notify> {
+        Arc::clone(&self.filled)
     }
 
     /// Passes every line of a datagram on.

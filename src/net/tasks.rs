@@ -1,18 +1,16 @@
-//! What a lane waits for, as tasks of one thread.
+//! What a lane waits for besides datagrams, as tasks of one thread.
 //!
-//! The tasks share the lane's state without locks, because none holds a borrow while it waits: a
-//! reader per datagram socket, one task per TCP connection, the acceptor (on the first lane), and
-//! the relay's timer. Orders from other threads come through a channel and are obeyed between two
-//! batches.
+//! One task per TCP connection, the acceptor (on the first lane), and the relay's timer. Orders from
+//! other threads come through a channel and are obeyed between two batches. Nobody holds the lane
+//! while waiting.
 
-use std::cell::RefCell;
 use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use socket2::Socket;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -29,17 +27,14 @@ use crate::net::complaint::Complaint;
 use crate::net::drops::KernelDrops;
 use crate::net::lane::{Lane, Sink};
 use crate::net::orders::{Command, Peers, Place};
+use crate::net::reader::{self, Reader, Shared};
 use crate::net::relay::{Relay, Target};
 use crate::net::tcp::{self, Connection, Progress};
-use crate::net::udp::{self, Queue};
-use crate::net::unix::{self, SocketFile};
+use crate::net::unix;
 use crate::telemetry::Stat;
 
 /// How long a socket that fails is left alone, so that the failure costs no CPU.
 const BACK_OFF: Duration = Duration::from_millis(100);
-
-/// How long a datagram may take from the filter to the queue of its socket.
-const SETTLE: Duration = Duration::from_millis(2);
 
 /// How long a relayed line waits for others, as in the reference.
 const RELAY_INTERVAL: Duration = Duration::from_secs(1);
@@ -61,72 +56,69 @@ pub(super) struct Inputs {
     pub(super) drops: KernelDrops,
 }
 
-/// What a lane needs to run, ready to be moved to its thread.
+/// What a lane needs to run, ready to be moved to its threads.
 #[derive(Debug)]
 pub(super) struct Seat<S> {
     runtime: Runtime,
-    sink: S,
+    shared: Shared<S>,
+    stop: watch::Sender<Option<Instant>>,
     readers: Vec<Reader>,
+    /// The readers' sockets, to be closed at the end.
+    sockets: Vec<(Arc<Socket>, Source)>,
     acceptor: Option<(AsyncFd<TcpListener>, Peers)>,
-    relay: Option<Target>,
-    compat: Compat,
-    drops: KernelDrops,
+    filled: Option<Arc<Notify>>,
     commands: UnboundedReceiver<Command>,
 }
 
-/// A datagram socket, watched by the lane's runtime.
-#[derive(Debug)]
-struct Reader {
-    socket: AsyncFd<Arc<Socket>>,
-    source: Source,
-    file: Option<SocketFile>,
-}
-
 impl<S: Sink + 'static> Seat<S> {
-    /// Readies a lane, so that whatever can fail has failed before its thread starts.
+    /// Readies a lane, so that whatever can fail has failed before its threads start.
     pub(super) fn new(
         inputs: Inputs,
         sink: S,
         commands: UnboundedReceiver<Command>,
     ) -> io::Result<Self> {
+        let Inputs { udp, unix, tcp, relay, compat, drops } = inputs;
+        let mut readers = Vec::new();
+        if let Some(socket) = udp {
+            readers.push(Reader::new(socket, Source::Udp, None)?);
+        }
+        if let Some(unix::Bound { socket, file }) = unix {
+            readers.push(Reader::new(socket, Source::Unixgram, file)?);
+        }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let guard = runtime.enter();
-        let mut readers = Vec::new();
-        if let Some(socket) = inputs.udp {
-            readers.push(Reader { socket: watch(socket)?, source: Source::Udp, file: None });
-        }
-        if let Some(unix::Bound { socket, file }) = inputs.unix {
-            let socket = watch(socket)?;
-            readers.push(Reader { socket, source: Source::Unixgram, file });
-        }
-        let acceptor = match inputs.tcp {
+        let acceptor = match tcp {
             Some((listener, peers)) => Some((watch(listener)?, peers)),
             None => None,
         };
         drop(guard);
-        let Inputs { relay, compat, drops, .. } = inputs;
-        Ok(Self { runtime, sink, readers, acceptor, relay, compat, drops, commands })
-    }
-
-    /// Runs the lane until it is told to stop; to be called on the lane's own thread.
-    pub(super) fn run(self) {
-        let Self { runtime, sink, readers, acceptor, relay, compat, drops, commands } = self;
         let relay = relay.map(Relay::new);
         let filled = relay.as_ref().map(Relay::filled);
-        let lane = Rc::new(RefCell::new(Lane::new(sink, relay, compat)));
+        let lane = Arc::new(Mutex::new(Lane::new(sink, relay, compat)));
         let (stop, stopping) = watch::channel(None);
-        let tasks = Tasks { lane, stopping, drops };
+        let shared = Shared { lane, stopping, drops };
+        let sockets = readers.iter().map(|reader| (Arc::clone(&reader.socket), reader.source));
+        let sockets = sockets.collect();
+        Ok(Self { runtime, shared, stop, readers, sockets, acceptor, filled, commands })
+    }
+
+    /// The lane's readers, each of which wants a thread, and what they share with it.
+    pub(super) fn readers(&mut self) -> (Vec<Reader>, Shared<S>) {
+        (std::mem::take(&mut self.readers), self.shared.clone())
+    }
+
+    /// Runs the rest of the lane until it is told to stop; to be called on a thread of its own.
+    pub(super) fn run(self) {
+        let Self { runtime, shared, stop, sockets, acceptor, filled, commands, .. } = self;
+        let tasks = Tasks(shared);
         LocalSet::new().block_on(&runtime, async move {
-            for reader in readers {
-                spawn_local(tasks.clone().read_datagrams(reader));
-            }
             if let Some((listener, peers)) = acceptor {
                 spawn_local(tasks.clone().accept(listener, peers));
             }
             if let Some(filled) = filled {
                 spawn_local(tasks.clone().flush_relay(filled));
             }
-            tasks.obey(commands, stop).await;
+            tasks.obey(commands, stop, sockets).await;
         });
     }
 }
@@ -142,21 +134,11 @@ fn watch<T: AsRawFd>(inner: T) -> io::Result<AsyncFd<T>> {
 }
 
 /// What each task of a lane holds.
-struct Tasks<S> {
-    lane: Rc<RefCell<Lane<S>>>,
-    /// When to have ended, once the lane is told to stop. The lane waits until all receivers are
-    /// dropped, so each task keeps one until its work is done.
-    stopping: watch::Receiver<Option<Instant>>,
-    drops: KernelDrops,
-}
+struct Tasks<S>(Shared<S>);
 
 impl<S> Clone for Tasks<S> {
     fn clone(&self) -> Self {
-        Self {
-            lane: Rc::clone(&self.lane),
-            stopping: self.stopping.clone(),
-            drops: self.drops.clone(),
-        }
+        Self(self.0.clone())
     }
 }
 
@@ -166,6 +148,7 @@ impl<S: Sink + 'static> Tasks<S> {
         self,
         mut commands: UnboundedReceiver<Command>,
         stop: watch::Sender<Option<Instant>>,
+        sockets: Vec<(Arc<Socket>, Source)>,
     ) {
         let deadline = loop {
             match commands.recv().await {
@@ -177,79 +160,28 @@ impl<S: Sink + 'static> Tasks<S> {
         // From here on the acceptor keeps the connections that it cannot hand out.
         commands.close();
         stop.send_replace(Some(deadline));
+        for (socket, source) in sockets {
+            reader::close(&socket, source);
+        }
         while let Some(command) = commands.recv().await {
             self.follow(command);
         }
-        let lane = Rc::clone(&self.lane);
+        let lane = Arc::clone(&self.0.lane);
         drop(self);
         if timeout_at(deadline, stop.closed()).await.is_err() {
             warn!("There was no time to read all that had arrived.");
         }
-        lane.borrow_mut().flush_relay();
+        lane.lock().flush_relay();
     }
 
     fn follow(&self, command: Command) {
         match command {
-            Command::Obey(order) => self.lane.borrow_mut().sink.obey(order),
+            Command::Obey(order) => self.0.lane.lock().sink.obey(order),
             Command::Serve(stream, place) => {
                 spawn_local(self.clone().serve(stream, place));
             }
             Command::Stop(_) => {}
         }
-    }
-
-    /// Reads a datagram socket until the lane stops; what is queued then is read to the last.
-    async fn read_datagrams(mut self, reader: Reader) {
-        let Reader { socket, source, file } = reader;
-        let mut complaint = Complaint::default();
-        let deadline = loop {
-            let mut ready = tokio::select! {
-                biased;
-                deadline = stopped(&mut self.stopping) => break deadline,
-                ready = socket.readable() => match ready {
-                    Ok(ready) => ready,
-                    Err(_) => return,
-                },
-            };
-            let turn = self.lane.borrow_mut().take_turn(socket.get_ref(), source);
-            match turn {
-                // Another system call would only say that the socket is empty.
-                Ok(Queue::Empty) => ready.clear_ready(),
-                Ok(Queue::MayHoldMore) => yield_now().await,
-                Err(error) => {
-                    if let Some(unheard) = complaint.voice() {
-                        warn!(?source, %error, unheard, "Datagrams could not be read.");
-                    }
-                    sleep(BACK_OFF).await;
-                }
-            }
-        };
-        drop(file);
-        self.drain(socket.get_ref(), source, deadline).await;
-    }
-
-    /// Lets nothing more into a datagram socket and reads what is in it.
-    async fn drain(&self, socket: &Socket, source: Source, deadline: Instant) {
-        let refused = match source {
-            Source::Udp => udp::refuse_all(socket),
-            Source::Unixgram => unix::refuse_all(socket),
-        };
-        if let Err(error) = refused {
-            warn!(?source, %error, "A socket could not be closed to new datagrams.");
-        }
-        loop {
-            let turn = self.lane.borrow_mut().take_turn(socket, source);
-            match turn {
-                Ok(Queue::MayHoldMore) if Instant::now() < deadline => yield_now().await,
-                _ => break,
-            }
-        }
-        // A sender on another core may have passed the filter just before it came.
-        sleep(SETTLE).await;
-        if let Err(error) = self.lane.borrow_mut().take_turn(socket, source) {
-            warn!(?source, %error, "Datagrams could not be read.");
-        }
-        self.drops.refresh();
     }
 
     /// Accepts connections until the lane stops; those that wait then are served as well.
@@ -258,7 +190,7 @@ impl<S: Sink + 'static> Tasks<S> {
         loop {
             let mut ready = tokio::select! {
                 biased;
-                _ = stopped(&mut self.stopping) => break,
+                _ = stopped(&mut self.0.stopping) => break,
                 ready = listener.readable() => match ready {
                     Ok(ready) => ready,
                     Err(_) => return,
@@ -271,7 +203,7 @@ impl<S: Sink + 'static> Tasks<S> {
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => ready.clear_ready(),
                 Err(error) => {
-                    self.lane.borrow_mut().sink.count(Stat::TcpConnectionErrors, 1);
+                    self.0.lane.lock().sink.count(Stat::TcpConnectionErrors, 1);
                     if let Some(unheard) = complaint.voice() {
                         warn!(%error, unheard, "A connection could not be accepted.");
                     }
@@ -285,7 +217,7 @@ impl<S: Sink + 'static> Tasks<S> {
     }
 
     fn welcome(&self, stream: TcpStream, peers: &Peers) {
-        self.lane.borrow_mut().sink.count(Stat::TcpConnections, 1);
+        self.0.lane.lock().sink.count(Stat::TcpConnections, 1);
         if let Some(command) = peers.hand_out(stream) {
             self.follow(command);
         }
@@ -297,20 +229,20 @@ impl<S: Sink + 'static> Tasks<S> {
             Ok(stream) => stream,
             Err(error) => {
                 warn!(%error, "A connection could not be read.");
-                return self.lane.borrow_mut().sink.count(Stat::TcpConnectionErrors, 1);
+                return self.0.lane.lock().sink.count(Stat::TcpConnectionErrors, 1);
             }
         };
         let mut connection = Connection::new();
         let deadline = loop {
             let mut ready = tokio::select! {
                 biased;
-                deadline = stopped(&mut self.stopping) => break deadline,
+                deadline = stopped(&mut self.0.stopping) => break deadline,
                 ready = stream.readable() => match ready {
                     Ok(ready) => ready,
                     Err(_) => return,
                 },
             };
-            let progress = self.lane.borrow_mut().take_chunk(&mut connection, stream.get_ref());
+            let progress = self.0.lane.lock().take_chunk(&mut connection, stream.get_ref());
             match progress {
                 Progress::Waiting => ready.clear_ready(),
                 Progress::MayHoldMore => yield_now().await,
@@ -328,25 +260,25 @@ impl<S: Sink + 'static> Tasks<S> {
         deadline: Instant,
     ) {
         loop {
-            let progress = self.lane.borrow_mut().take_chunk(connection, stream);
+            let progress = self.0.lane.lock().take_chunk(connection, stream);
             match progress {
                 Progress::MayHoldMore if Instant::now() < deadline => yield_now().await,
                 Progress::MayHoldMore | Progress::Waiting => break,
                 Progress::Ended(_) => return,
             }
         }
-        self.lane.borrow_mut().finish(connection);
+        self.0.lane.lock().finish(connection);
     }
 
     /// Sends relayed lines a second after they came, for as long as there are any.
-    async fn flush_relay(mut self, filled: Rc<Notify>) {
+    async fn flush_relay(mut self, filled: Arc<Notify>) {
         loop {
             tokio::select! {
                 biased;
-                _ = stopped(&mut self.stopping) => return,
+                _ = stopped(&mut self.0.stopping) => return,
                 () = async { filled.notified().await; sleep(RELAY_INTERVAL).await } => {}
             }
-            self.lane.borrow_mut().flush_relay();
+            self.0.lane.lock().flush_relay();
         }
     }
 }

@@ -157,6 +157,11 @@ impl Receiver {
         Ok(if self.batch.len() == BATCH { Queue::MayHoldMore } else { Queue::Empty })
     }
 
+    /// Whether the last batch was nothing but an empty datagram.
+    pub(super) fn is_one_empty_datagram(&self) -> bool {
+        *self.batch == [(0, Ending::Whole)]
+    }
+
     /// The datagrams of the last batch, and whether their ends were cut off.
     pub(super) fn datagrams(&self) -> impl Iterator<Item = (&[u8], Ending)> {
         let buffers = self.space.chunks_exact(STRIDE_BYTES);

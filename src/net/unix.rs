@@ -3,7 +3,6 @@
 use std::ffi::OsStr;
 use std::fs::{self, Permissions};
 use std::io;
-use std::net::Shutdown;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixDatagram;
@@ -72,11 +71,6 @@ pub(super) fn bind(path: &Path, mode: &str) -> Result<Bound, UnixError> {
         set_mode(path, mode);
     }
     Ok(Bound { socket: Arc::new(socket), file })
-}
-
-/// Makes senders fail from here on instead of queueing; what is queued can still be read.
-pub(super) fn refuse_all(socket: &Socket) -> io::Result<()> {
-    socket.shutdown(Shutdown::Read)
 }
 
 impl SocketFile {
@@ -162,6 +156,7 @@ pub(super) fn display_name(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Shutdown;
     use std::os::unix::net::UnixListener;
 
     use super::*;
@@ -261,7 +256,7 @@ mod tests {
         let client = UnixDatagram::unbound().unwrap();
         client.connect(&path).unwrap();
         client.send(b"before").unwrap();
-        refuse_all(&bound.socket).unwrap();
+        bound.socket.shutdown(Shutdown::Read).unwrap();
         assert_eq!(client.send(b"after").unwrap_err().raw_os_error(), Some(libc::EPIPE));
         let mut buffer = [std::mem::MaybeUninit::uninit(); 16];
         assert_eq!(bound.socket.recv(&mut buffer).unwrap(), 6);
