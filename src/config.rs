@@ -195,7 +195,7 @@ mod tests {
         assert_eq!(config.web.telemetry_path, "/metrics");
         assert!(!config.web.lifecycle && !config.web.openmetrics && !config.check_only);
         assert_eq!((config.log.level, config.log.format), (log::Level::Info, log::Format::Logfmt));
-        assert_eq!(config.line_cache_bytes, 64 * 1024 * 1024);
+        assert_eq!(config.line_cache_bytes, 256 * 1024 * 1024);
     }
 
     #[test]

@@ -27,7 +27,7 @@ const DEFAULT_STATSD_ADDRESS: &str = ":9125";
 const MAX_LANES: i64 = 256;
 const DEFAULT_SOCKET_MODE: &str = "755";
 const DEFAULT_MAPPER_CACHE_ENTRIES: &str = "1000";
-const DEFAULT_LINE_CACHE_BYTES: &str = "64MiB";
+const DEFAULT_LINE_CACHE_BYTES: &str = "256MiB";
 /// What fits into an Ethernet frame after the headers of IP and UDP, with room for a tunnel's.
 const DEFAULT_RELAY_PACKET_BYTES: &str = "1400";
 /// Far more than anyone nests; files that name each other would be read for ever.

@@ -357,13 +357,14 @@ pub fn without_timestamp<'s>(tail: &[u8], scratch: &'s mut Vec<u8>) -> Option<&'
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::collections::HashMap;
+
+    use proptest::prelude::*;
 
     use super::*;
-    use crate::telemetry::{Tally, Telemetry};
 
     fn verdict(operation: u32) -> Verdict {
-        let recipe = Arc::new(Telemetry::default()).lane().recipe(&Tally::default()).unwrap();
+        let recipe = RecipeId::from(0);
         Verdict { recipe, operation, cell: None, created_millis: 0, is_conflict: false }
     }
 
@@ -453,5 +454,76 @@ mod tests {
         cache.insert(key(b"a", b"c"), verdict(2));
         assert_eq!(cache.bytes, bytes);
         assert_eq!(cache.get(key(b"a", b"c")).map(|verdict| verdict.operation), Some(2));
+    }
+
+    #[test]
+    fn the_memory_of_forgotten_lines_comes_back() {
+        let mut cache = LineCache::new(64 << 20);
+        let name = |i: u32| format!("some.name.that.is.not.short.{i}").into_bytes();
+        for round in 0..20 {
+            for i in 0..10_000 {
+                cache.insert(key(&name(round * 10_000 + i), b"c"), verdict(round));
+            }
+            // All but the last hundred of each round expire.
+            let mut left = 0;
+            cache.retain(|verdict| {
+                left += u32::from(verdict.operation == round);
+                verdict.operation == round && left > 9_900
+            });
+        }
+        assert!(cache.get(key(&name(199_999), b"c")).is_some());
+        assert!(cache.dead_bytes <= cache.bytes / 2 && cache.bytes < 1 << 20, "{}", cache.bytes);
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Insert(u8, u32),
+        Get(u8),
+        Forget(u32),
+        Clear,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            20 => (any::<u8>(), 0..8_u32).prop_map(|(line, number)| Step::Insert(line, number)),
+            20 => any::<u8>().prop_map(Step::Get),
+            2 => (0..8_u32).prop_map(Step::Forget),
+            1 => Just(Step::Clear),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn a_verdict_is_the_last_one_or_none_at_all(
+            steps in prop::collection::vec(step(), 1..600),
+            max_bytes in prop::sample::select(vec![2_000, 8_000, 1 << 20]),
+        ) {
+            let mut cache = LineCache::new(max_bytes);
+            let mut model = HashMap::new();
+            for step in steps {
+                match step {
+                    Step::Insert(line, number) => {
+                        cache.insert(key(&vec![line; line.into()], b"c"), verdict(number));
+                        model.insert(line, number);
+                    }
+                    Step::Get(line) => {
+                        let found = cache.get(key(&vec![line; line.into()], b"c"));
+                        let found = found.map(|verdict| verdict.operation);
+                        prop_assert!(found.is_none() || found == model.get(&line).copied());
+                        let is_large = max_bytes == 1 << 20;
+                        prop_assert!(!is_large || found.is_some() == model.contains_key(&line));
+                    }
+                    Step::Forget(number) => {
+                        cache.retain(|verdict| verdict.operation != number);
+                        model.retain(|_, known| *known != number);
+                    }
+                    Step::Clear => {
+                        cache.clear();
+                        model.clear();
+                    }
+                }
+                prop_assert!(cache.bytes <= max_bytes && cache.dead_bytes <= cache.bytes);
+            }
+        }
     }
 }

@@ -65,9 +65,7 @@ impl Bench {
 
     fn lines(&mut self, lines: &[String]) {
         self.ingest.begin_batch();
-        for line in lines {
-            self.ingest.line(line.as_bytes());
-        }
+        self.ingest.lines(lines.iter().map(String::as_bytes));
     }
 
     /// Every series with a value that does not depend on the clock.
@@ -190,9 +188,13 @@ fn lines() -> impl Strategy<Value = Vec<String>> {
 
 proptest! {
     #[test]
-    fn the_line_cache_changes_speed_only(lines in lines(), reference: bool) {
+    fn the_line_cache_changes_speed_only(
+        lines in lines(),
+        reference: bool,
+        line_cache_bytes in prop::sample::select(vec![1 << 20, 4096, 2048]),
+    ) {
         let compat = if reference { Compat::Reference } else { Compat::Extended };
-        let (mut on, mut off) = (Bench::new(compat, 1 << 20), Bench::new(compat, 0));
+        let (mut on, mut off) = (Bench::new(compat, line_cache_bytes), Bench::new(compat, 0));
         for _ in 0..3 {
             on.lines(&lines);
             off.lines(&lines);
