@@ -119,19 +119,27 @@ impl HistogramCell {
         }
         // Relaxed loads: each number only rises by itself, and none stands for another.
         total.sum += f64::from_bits(self.sum.load(Ordering::Relaxed));
-        let counts = self.buckets.get().into_iter().flatten();
-        let counts: SmallVec<[u64; 16]> =
-            counts.map(|count| count.load(Ordering::Relaxed)).collect();
-        for (total, count) in total.counts.iter_mut().zip(&counts) {
-            *total = total.saturating_add(*count);
+        let buckets = self.buckets.get().map_or(&[][..], |buckets| buckets);
+        let counts = buckets.iter().map(|count| count.load(Ordering::Relaxed));
+        match (spec.native, &mut total.native) {
+            (Some(native_spec), Some(native)) => {
+                // Read once, so that both kinds of buckets show the same.
+                let counts: SmallVec<[u64; 16]> = counts.collect();
+                add_counts(&mut total.counts, counts.iter().copied());
+                native.add_classic(native_spec, &spec.bounds, &counts);
+            }
+            _ => add_counts(&mut total.counts, counts),
         }
-        let Some(native) = spec.native else { return };
-        if let Some(total) = &mut total.native {
-            total.add_classic(native, &spec.bounds, &counts);
+        if let Some(native_spec) = spec.native
+            && let Some(table) = self.native.load().as_deref()
+        {
+            table.add_to(native_spec, &mut total.counts, total.native.as_mut());
         }
-        if let Some(table) = self.native.load().as_deref() {
-            table.add_to(native, &mut total.counts, total.native.as_mut());
-        }
+    }
+
+    /// Reads a little of what [`add_to`](Self::add_to) will read, to have it in the cache by then.
+    pub fn look_ahead(&self) -> u64 {
+        self.buckets.get().and_then(|buckets| buckets.first()).map_or(0, |count| count.load(Ordering::Relaxed))
     }
 
     /// Empties the cell; only the thread that observes may.
@@ -141,6 +149,12 @@ impl HistogramCell {
         }
         self.sum.store(0, Ordering::Relaxed);
         self.native.store(None);
+    }
+}
+
+fn add_counts(totals: &mut [u64], counts: impl Iterator<Item = u64>) {
+    for (total, count) in totals.iter_mut().zip(counts) {
+        *total = total.saturating_add(count);
     }
 }
 

@@ -1,5 +1,6 @@
 //! How a scrape reads cells: what lanes have counted apart is added up here.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::cells::{
@@ -110,12 +111,35 @@ impl Values {
         }
     }
 
-    /// Adds a histogram up into `total`; whatever that held before is gone.
-    pub fn histogram(&self, layout: u32, id: u32, total: &mut HistogramValue) {
-        let Some(SeriesSpec::Histogram(spec)) = self.spec(ColumnId::Histogram(layout)) else {
-            return;
+    /// Reads a little of each of these series and of its cells, and returns nothing of use.
+    ///
+    /// Series in the order of the page lie about in memory in the order in which they came. The
+    /// reads here do not depend on each other, so the processor waits for many at a time, where
+    /// writing one series after another would wait for each.
+    pub fn look_ahead(&self, series: &[Arc<Series>]) -> u64 {
+        let first = |series: &Arc<Series>| u64::from(series.cell.id);
+        let text = |series: &Arc<Series>| u64::from(series.text().bytes().last().unwrap_or(0));
+        let cell = |series: &Arc<Series>| self.touched_millis(series);
+        let bucket = |series: &Arc<Series>| {
+            let ColumnId::Histogram(layout) = series.cell.column else { return 0 };
+            let parts = self.lanes.iter();
+            let parts =
+                parts.filter_map(|lane| layout_cell(&lane.histograms, layout, series.cell.id));
+            parts.fold(0, |sum, part| sum ^ part.cell.look_ahead())
         };
-        total.reset(spec, self.native);
+        let pass = |read: &dyn Fn(&Arc<Series>) -> u64| {
+            series.iter().fold(0, |sum, series| sum ^ read(series))
+        };
+        pass(&first) ^ pass(&text) ^ pass(&cell) ^ pass(&bucket)
+    }
+
+    /// Adds a histogram up into `total`, with its native buckets where `native` asks for them;
+    /// whatever `total` held before is gone.
+    pub fn histogram(&self, cell: CellRef, native: bool, total: &mut HistogramValue) {
+        let ColumnId::Histogram(layout) = cell.column else { return };
+        let id = cell.id;
+        let Some(SeriesSpec::Histogram(spec)) = self.spec(cell.column) else { return };
+        total.reset(spec, self.native && native);
         for lane in &self.lanes {
             if let Some(part) = layout_cell(&lane.histograms, layout, id) {
                 part.cell.add_to(spec, total);

@@ -3,6 +3,8 @@
 
 /// From this decimal exponent on Go's shortest `g` turns to scientific notation.
 const SCIENTIFIC_FROM: i32 = 6;
+/// The least integer that is written so.
+pub(super) const SCIENTIFIC_FROM_INTEGER: u64 = 1_000_000;
 /// Below this decimal exponent as well.
 const DECIMAL_FROM: i32 = -4;
 
@@ -48,7 +50,7 @@ fn small_integer(magnitude: f64) -> Option<u64> {
     let integer = magnitude as u64;
     #[expect(clippy::float_cmp, reason = "asks whether the conversion was exact")]
     let is_exact = integer as f64 == magnitude;
-    (is_exact && integer < 1_000_000).then_some(integer)
+    (is_exact && integer < SCIENTIFIC_FROM_INTEGER).then_some(integer)
 }
 
 /// Appends a positive float digit by digit. `ryu` finds the shortest digits; only the place of the

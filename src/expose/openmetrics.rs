@@ -5,10 +5,9 @@
 
 use std::sync::Arc;
 
-use super::line::{ExtraLabels, write_escaped, write_head, write_head_with};
-use super::number::{write_real, write_uint};
+use super::line::{ExtraLabels, Head, Room, write_escaped};
+use super::number::write_real;
 use super::{Encoder, Family, FamilyKind, Series, Value};
-use crate::aggregate::histogram::HistogramValue;
 
 /// Tells whether the page has a family of that name.
 pub type HasFamily = Arc<dyn Fn(&str) -> bool + Send + Sync>;
@@ -75,36 +74,9 @@ impl OpenMetrics {
         if is_taken { (family.name, "unknown") } else { (name, kind) }
     }
 
-    fn buckets(
-        &mut self,
-        page: &mut Vec<u8>,
-        labels: &str,
-        (bounds, value): (&[f64], &HistogramValue),
-    ) {
-        let bounds = bounds.iter().copied().chain([f64::INFINITY]);
-        let mut cumulative = 0;
-        for (bound, count) in self.bounds.of(bounds).iter().zip(&value.counts) {
-            cumulative += count;
-            write_head_with(page, &self.names.family, "_bucket", labels, bound);
-            write_uint(page, cumulative);
-            page.push(b'\n');
-        }
-    }
-
-    fn quantiles(&mut self, page: &mut Vec<u8>, labels: &str, values: &[(f64, f64)]) {
-        let quantiles = self.quantiles.of(values.iter().map(|&(quantile, _)| quantile));
-        for (quantile, &(_, value)) in quantiles.iter().zip(values) {
-            write_head_with(page, &self.names.family, "", labels, quantile);
-            write_value(page, value);
-        }
-    }
-
-    fn totals(&self, page: &mut Vec<u8>, labels: &str, sum: f64, count: u64) {
-        write_head(page, &self.names.family, "_sum", labels);
-        write_value(page, sum);
-        write_head(page, &self.names.family, "_count", labels);
-        write_uint(page, count);
-        page.push(b'\n');
+    /// Bytes that the lines of a series beside its own labels' take; the longest suffix is `_created`.
+    fn bytes(head: Head<'_>, labels: &ExtraLabels) -> usize {
+        head.bytes(labels.len() + 3, labels.longest() + "_created".len())
     }
 }
 
@@ -123,24 +95,41 @@ impl Encoder for OpenMetrics {
     }
 
     fn series(&mut self, page: &mut Vec<u8>, _family: &Family<'_>, series: &Series<'_>) {
-        match series.value {
+        let head = Head { name: &self.names.family, labels: series.labels };
+        let mut room = match series.value {
             Value::Number(value) => {
-                write_head(page, &self.names.family, self.names.suffix, series.labels);
-                write_value(page, value);
+                let mut room = Room::new(page, head.bytes(2, "_created".len()));
+                room.put_head(head, self.names.suffix);
+                room.put_float(value, write_real);
+                room
             }
             Value::Histogram { bounds, value } => {
-                self.buckets(page, series.labels, (bounds, value));
-                self.totals(page, series.labels, value.sum, value.counts.iter().sum());
+                self.bounds.set(bounds.iter().copied().chain([f64::INFINITY]));
+                let mut room = Room::new(page, Self::bytes(head, &self.bounds));
+                let mut cumulative = 0;
+                room.put_lines(head, "_bucket", &self.bounds, |room, i| {
+                    cumulative += value.counts.get(i).copied().unwrap_or_default();
+                    room.put_uint(cumulative);
+                });
+                put_totals(&mut room, head, value.sum, cumulative);
+                room
             }
             Value::Summary { quantiles, sum, count } => {
-                self.quantiles(page, series.labels, quantiles);
-                self.totals(page, series.labels, sum, count);
+                self.quantiles.set(quantiles.iter().map(|&(quantile, _)| quantile));
+                let mut room = Room::new(page, Self::bytes(head, &self.quantiles));
+                room.put_lines(head, "", &self.quantiles, |room, i| {
+                    let value = quantiles.get(i).map_or(f64::NAN, |&(_, value)| value);
+                    room.put_float(value, write_real);
+                });
+                put_totals(&mut room, head, sum, count);
+                room
             }
-        }
+        };
         if self.names.has_created {
-            write_head(page, &self.names.family, "_created", series.labels);
-            write_value(page, series.created_seconds);
+            room.put_head(head, "_created");
+            room.put_float(series.created_seconds, write_real);
         }
+        room.close();
     }
 
     fn end(&mut self, _page: &mut Vec<u8>, _family: &Family<'_>) {}
@@ -150,7 +139,9 @@ impl Encoder for OpenMetrics {
     }
 }
 
-fn write_value(page: &mut Vec<u8>, value: f64) {
-    write_real(page, value);
-    page.push(b'\n');
+fn put_totals(room: &mut Room<'_>, head: Head<'_>, sum: f64, count: u64) {
+    room.put_head(head, "_sum");
+    room.put_float(sum, write_real);
+    room.put_head(head, "_count");
+    room.put_uint(count);
 }

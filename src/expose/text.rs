@@ -3,8 +3,8 @@
 //! Rules: <https://prometheus.io/docs/instrumenting/exposition_formats/>; where they leave a
 //! choice, the page is byte for byte the one of `statsd_exporter` 0.31.
 
-use super::line::{ExtraLabels, write_escaped, write_head, write_head_with};
-use super::number::write_float;
+use super::line::{ExtraLabels, Head, Room, write_escaped};
+use super::number::{SCIENTIFIC_FROM_INTEGER, write_float};
 use super::{Encoder, Family, FamilyKind, Series, Value};
 use crate::aggregate::histogram::HistogramValue;
 
@@ -41,19 +41,25 @@ impl Encoder for Text {
     }
 
     fn series(&mut self, page: &mut Vec<u8>, family: &Family<'_>, series: &Series<'_>) {
+        let head = Head { name: family.name, labels: series.labels };
         match series.value {
             Value::Number(value) => {
-                write_head(page, family.name, "", series.labels);
-                write_value(page, value);
+                let mut room = Room::new(page, head.bytes(1, 0));
+                room.put_head(head, "");
+                room.put_float(value, write_float);
+                room.close();
             }
-            Value::Histogram { bounds, value } => {
-                self.buckets(page, family.name, series.labels, (bounds, value));
-                let count = value.counts.iter().sum();
-                write_totals(page, family.name, series.labels, (value.sum, count));
-            }
+            Value::Histogram { bounds, value } => self.histogram(page, head, bounds, value),
             Value::Summary { quantiles, sum, count } => {
-                self.quantiles(page, family.name, series.labels, quantiles);
-                write_totals(page, family.name, series.labels, (sum, count));
+                self.quantiles.set(quantiles.iter().map(|&(quantile, _)| quantile));
+                let bytes = head.bytes(self.quantiles.len() + 2, self.quantiles.longest());
+                let mut room = Room::new(page, bytes);
+                room.put_lines(head, "", &self.quantiles, |room, i| {
+                    let value = quantiles.get(i).map_or(f64::NAN, |&(_, value)| value);
+                    room.put_float(value, write_float);
+                });
+                put_totals(&mut room, head, sum, count);
+                room.close();
             }
         }
     }
@@ -64,39 +70,39 @@ impl Encoder for Text {
 }
 
 impl Text {
-    fn buckets(
+    fn histogram(
         &mut self,
         page: &mut Vec<u8>,
-        name: &str,
-        labels: &str,
-        (bounds, value): (&[f64], &HistogramValue),
+        head: Head<'_>,
+        bounds: &[f64],
+        value: &HistogramValue,
     ) {
-        let bounds = bounds.iter().copied().chain([f64::INFINITY]);
+        self.bounds.set(bounds.iter().copied().chain([f64::INFINITY]));
+        let bytes = head.bytes(self.bounds.len() + 2, self.bounds.longest() + "_bucket".len());
+        let mut room = Room::new(page, bytes);
         let mut cumulative = 0;
-        for (bound, count) in self.bounds.of(bounds).iter().zip(&value.counts) {
-            cumulative += count;
-            write_head_with(page, name, "_bucket", labels, bound);
-            write_value(page, cumulative as f64);
-        }
-    }
-
-    fn quantiles(&mut self, page: &mut Vec<u8>, name: &str, labels: &str, values: &[(f64, f64)]) {
-        let quantiles = self.quantiles.of(values.iter().map(|&(quantile, _)| quantile));
-        for (quantile, &(_, value)) in quantiles.iter().zip(values) {
-            write_head_with(page, name, "", labels, quantile);
-            write_value(page, value);
-        }
+        room.put_lines(head, "_bucket", &self.bounds, |room, i| {
+            cumulative += value.counts.get(i).copied().unwrap_or_default();
+            put_count(room, cumulative);
+        });
+        put_totals(&mut room, head, value.sum, cumulative);
+        room.close();
     }
 }
 
-fn write_totals(page: &mut Vec<u8>, name: &str, labels: &str, (sum, count): (f64, u64)) {
-    write_head(page, name, "_sum", labels);
-    write_value(page, sum);
-    write_head(page, name, "_count", labels);
-    write_value(page, count as f64);
+fn put_totals(room: &mut Room<'_>, head: Head<'_>, sum: f64, count: u64) {
+    room.put_head(head, "_sum");
+    room.put_float(sum, write_float);
+    room.put_head(head, "_count");
+    put_count(room, count);
 }
 
-fn write_value(page: &mut Vec<u8>, value: f64) {
-    write_float(page, value);
-    page.push(b'\n');
+/// A count is a float to Go, and looks like one when it is large.
+#[inline]
+fn put_count(room: &mut Room<'_>, count: u64) {
+    if count < SCIENTIFIC_FROM_INTEGER {
+        room.put_uint(count);
+    } else {
+        room.put_float(count as f64, write_float);
+    }
 }

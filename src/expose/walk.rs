@@ -1,11 +1,16 @@
 //! The one walk over the families that every format shares.
 
+use std::hint::black_box;
+
 use super::own::OwnFamily;
 use super::{Family, FamilyKind, Page, Series, Value};
 use crate::aggregate::cells::ColumnId;
 use crate::aggregate::histogram::HistogramValue;
 use crate::aggregate::view::FamilyView;
 use crate::aggregate::{self, Reading, SeriesSpec};
+
+/// So many series are looked at before they are written.
+const AHEAD: usize = 64;
 
 /// A walk under way.
 struct Walk<'a, 'p> {
@@ -67,10 +72,13 @@ impl Walk<'_, '_> {
         if !self.page.begin(&family) {
             return;
         }
-        for series in &view.series {
-            self.series(&family, series);
-            if !self.page.is_open() {
-                return;
+        for block in view.series.chunks(AHEAD) {
+            black_box(self.reading.values.look_ahead(block));
+            for series in block {
+                self.series(&family, series);
+                if !self.page.is_open() {
+                    return;
+                }
             }
         }
         self.page.end(&family);
@@ -83,9 +91,9 @@ impl Walk<'_, '_> {
             ColumnId::Counter => Value::Number(values.counter(cell.id)),
             ColumnId::Gauge => Value::Number(values.gauge(cell.id)),
             ColumnId::Set(layout) => Value::Number(values.set(series, layout)),
-            ColumnId::Histogram(layout) => {
+            ColumnId::Histogram(_) => {
                 let Some(SeriesSpec::Histogram(spec)) = values.spec(cell.column) else { return };
-                values.histogram(layout, cell.id, &mut self.histogram);
+                values.histogram(cell, self.page.shows_native(), &mut self.histogram);
                 Value::Histogram { bounds: &spec.bounds, value: &self.histogram }
             }
             ColumnId::Summary(layout) => {

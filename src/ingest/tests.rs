@@ -81,7 +81,7 @@ impl Bench {
                 ColumnId::Set(layout) => format!("{:?}", reading.values.set(series, layout)),
                 ColumnId::Histogram(layout) => {
                     let mut value = HistogramValue::default();
-                    reading.values.histogram(layout, id, &mut value);
+                    reading.values.histogram(series.cell, true, &mut value);
                     format!("{value:?}")
                 }
                 ColumnId::Summary(layout) => {
@@ -289,7 +289,7 @@ fn what_is_known_of_a_family_is_forgotten_when_it_begins_anew() {
     let mut value = HistogramValue::default();
     let mut count = |series: &Arc<Series>| {
         if let ColumnId::Histogram(layout) = series.cell.column {
-            reading.values.histogram(layout, series.cell.id, &mut value);
+            reading.values.histogram(series.cell, true, &mut value);
         }
         value.count()
     };

@@ -1,15 +1,18 @@
 //! The body of a scrape: written by a thread that may block, sent part by part.
 //!
-//! At most five parts of 64 KiB are in memory at a time, however long the page: one that the walk
-//! fills, one held back to know the last, two in the channel, one with the connection.
+//! However long the page, only some parts of it are in memory: one that the walk fills, one held
+//! back to know the last, two in the channel, and what the connection is about to send. Their
+//! buffers go round: fresh ones would have to be zeroed by the kernel, page by page.
 
 use std::io::{self, Write};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use axum::body::{Body, Bytes};
 use flate2::write::GzEncoder;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
 use crate::expose::Page;
@@ -20,6 +23,40 @@ const PARTS_AHEAD: usize = 2;
 
 /// zstd's fastest regular level; a scrape should cost less than what it measures.
 const ZSTD_LEVEL: i32 = 1;
+
+/// What a series may take beyond a part's size before its buffer must grow.
+const PART_SLACK: usize = 4096;
+
+/// Compressed bytes that are worth sending. A page shrinks to a tenth and less, so that the client
+/// would wait long for the first part if that had to be as large as a plain one.
+const COMPRESSED_BYTES: usize = 16 * 1024;
+
+/// More buffers than this are not kept; a page has fewer on the way.
+const SPARE_BUFFERS: usize = 16;
+
+/// Buffers that have been sent.
+type Spare = Arc<Mutex<Vec<Vec<u8>>>>;
+
+/// A buffer that goes back to the others when it has been sent.
+struct Loan {
+    buffer: Vec<u8>,
+    spare: Spare,
+}
+
+impl AsRef<[u8]> for Loan {
+    fn as_ref(&self) -> &[u8] {
+        &self.buffer
+    }
+}
+
+impl Drop for Loan {
+    fn drop(&mut self) {
+        let mut spare = self.spare.lock();
+        if spare.len() < SPARE_BUFFERS {
+            spare.push(std::mem::take(&mut self.buffer));
+        }
+    }
+}
 
 /// One stretch of the body.
 #[derive(Debug)]
@@ -42,7 +79,7 @@ pub(super) async fn streamed(
 ) -> io::Result<Body> {
     let (sender, mut parts) = mpsc::channel(PARTS_AHEAD);
     let compressor = Compressor::new(compression)?;
-    let mut outlet = Outlet { sender, compressor, held: Vec::new() };
+    let mut outlet = Outlet { sender, compressor, held: Vec::new(), spare: Spare::default() };
     tokio::task::spawn_blocking(move || {
         let is_complete = write(&mut |part| outlet.put(part));
         if is_complete {
@@ -68,12 +105,13 @@ struct Outlet {
     compressor: Compressor,
     /// Ready to be sent, held back until it is known whether more follows.
     held: Vec<u8>,
+    spare: Spare,
 }
 
 impl Outlet {
     /// Takes a part of the page; `false` when nobody wants it any more.
     fn put(&mut self, part: &mut Vec<u8>) -> bool {
-        let Ok(bytes) = self.compressor.compress(part) else { return false };
+        let Ok(bytes) = self.compressor.compress(part, &self.spare) else { return false };
         if bytes.is_empty() {
             return !self.sender.is_closed();
         }
@@ -90,7 +128,8 @@ impl Outlet {
     }
 
     fn send(&self, bytes: Vec<u8>, is_last: bool) -> bool {
-        self.sender.blocking_send(Part { bytes: bytes.into(), is_last }).is_ok()
+        let loan = Loan { buffer: bytes, spare: Arc::clone(&self.spare) };
+        self.sender.blocking_send(Part { bytes: Bytes::from_owner(loan), is_last }).is_ok()
     }
 }
 
@@ -154,10 +193,13 @@ impl Compressor {
     }
 
     /// Takes `part`, leaves it empty, and returns what is worth sending, often nothing.
-    fn compress(&mut self, part: &mut Vec<u8>) -> io::Result<Vec<u8>> {
+    fn compress(&mut self, part: &mut Vec<u8>, spare: &Spare) -> io::Result<Vec<u8>> {
         let written = match self {
             Self::Identity => {
-                return Ok(std::mem::replace(part, Vec::with_capacity(Page::PART_BYTES + 4096)));
+                let mut next = spare.lock().pop().unwrap_or_default();
+                next.clear();
+                next.reserve(Page::PART_BYTES + PART_SLACK);
+                return Ok(std::mem::replace(part, next));
             }
             Self::Gzip(encoder) => {
                 encoder.write_all(part)?;
@@ -169,7 +211,7 @@ impl Compressor {
             }
         };
         part.clear();
-        let is_enough = written.len() >= Page::PART_BYTES;
+        let is_enough = written.len() >= COMPRESSED_BYTES;
         Ok(if is_enough { std::mem::take(written) } else { Vec::new() })
     }
 
