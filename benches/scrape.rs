@@ -73,10 +73,6 @@ impl Backend for Stock {
         walk(&self.registry.read(0), &[], 0.0, page);
     }
 
-    fn has_family(&self, name: &str) -> bool {
-        self.registry.has_family(name)
-    }
-
     fn is_ready(&self) -> bool {
         true
     }
@@ -94,7 +90,7 @@ fn render(stock: &Stock, format: Format, mut take: impl FnMut(&mut Vec<u8>)) {
         take(part);
         true
     };
-    let mut page = Page::new(format.encoder(Arc::new(|_| false)), &mut sink);
+    let mut page = Page::new(format.encoder(), &mut sink);
     stock.scrape(&mut page);
     assert!(page.finish());
 }

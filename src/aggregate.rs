@@ -3,11 +3,9 @@
 //! The registry is asked when a line is seen for the first time; after that a lane reaches its
 //! cells by itself. A known series is found without the registry's lock.
 
-use std::borrow::Borrow;
 use std::collections::HashMap;
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use dashmap::DashSet;
@@ -26,12 +24,16 @@ pub mod summary;
 pub mod set;
 pub mod cells;
 pub mod values;
+mod series;
 mod families;
 pub mod view;
 pub mod expiry;
 
 use cells::{CellRef, LaneCells, LaneReader, SharedCells};
 use families::Families;
+use expiry::Wheel;
+use series::ByText;
+pub use series::{Series, SeriesHead};
 use values::{LaneValues, Values};
 use view::View;
 
@@ -108,72 +110,6 @@ pub struct Family {
     pub kind: FamilyKind,
 }
 
-/// One label set of a family.
-#[derive(Debug)]
-pub struct Series {
-    /// `name` or `name{key="value",…}`, as the text format writes it.
-    text: Box<str>,
-    name_bytes: u32,
-    /// Where its values are.
-    pub cell: CellRef,
-    /// When it was registered, on the process' clock.
-    pub created_millis: u64,
-    /// How long it lives without a sample; 0 for ever. A reload may change it.
-    ttl_millis: AtomicU64,
-    /// Whether it is among those that may expire. Only written under the registry's lock.
-    is_mortal: AtomicBool,
-}
-
-impl Series {
-    /// The name and the labels as the text format writes them.
-    #[must_use]
-    pub fn text(&self) -> &str {
-        &self.text
-    }
-
-    /// The family's name.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        self.text.get(..self.name_bytes as usize).unwrap_or_default()
-    }
-
-    /// The labels without their braces.
-    #[must_use]
-    pub fn labels(&self) -> &str {
-        let braces = self.text.get(self.name_bytes as usize..).unwrap_or_default();
-        braces.strip_prefix('{').and_then(|open| open.strip_suffix('}')).unwrap_or_default()
-    }
-
-    fn ttl_millis(&self) -> u64 {
-        // Relaxed: it is a setting of its own.
-        self.ttl_millis.load(Ordering::Relaxed)
-    }
-}
-
-/// A series that is found by its text.
-#[derive(Clone, Debug)]
-struct ByText(Arc<Series>);
-
-impl Borrow<str> for ByText {
-    fn borrow(&self) -> &str {
-        &self.0.text
-    }
-}
-
-impl Hash for ByText {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.text.hash(state);
-    }
-}
-
-impl PartialEq for ByText {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.text == other.0.text
-    }
-}
-
-impl Eq for ByText {}
-
 /// A series that a lane needs a cell for.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
@@ -208,6 +144,8 @@ pub struct Registry {
     shared: SharedCells,
     lanes: Mutex<Vec<LaneReader>>,
     view: ArcSwap<View>,
+    /// When series may be idle; only housekeeping asks.
+    wheel: Mutex<Wheel>,
     /// Held while a view is made out of the changes since the last one.
     merging: Mutex<()>,
     /// Held by every scrape under way; a new one is laid out whenever series retire.
@@ -229,6 +167,7 @@ impl Registry {
             shared: SharedCells::new(compat.is_reference()),
             lanes: Mutex::default(),
             view: ArcSwap::default(),
+            wheel: Mutex::default(),
             merging: Mutex::default(),
             token: Mutex::default(),
             vectors: Default::default(),
@@ -254,8 +193,8 @@ impl Registry {
     /// # Errors
     /// [`Conflict`] when the name, or a name that the family's samples would have, belongs to a
     /// family of another type. The first one wins, as in the reference.
-    pub fn series(&self, request: &Request<'_>) -> Result<Arc<Series>, Conflict> {
-        if let Some(known) = self.index.get(request.text).map(|entry| Arc::clone(&entry.0))
+    pub fn series(&self, request: &Request<'_>) -> Result<Series, Conflict> {
+        if let Some(known) = self.index.get(request.text.as_bytes()).map(|entry| entry.0.clone())
             && known.cell.column.kind() == request.spec.kind()
             && self.is_current(&known, request)
         {
@@ -271,15 +210,15 @@ impl Registry {
                 && self.shared.spec(known.cell.column).is_none_or(|spec| spec == *request.spec))
     }
 
-    fn register(&self, request: &Request<'_>) -> Result<Arc<Series>, Conflict> {
-        let mut families = self.families.lock();
+    fn register(&self, request: &Request<'_>) -> Result<Series, Conflict> {
         if !self.compat.is_reference() {
-            self.restart_if_reloaded(&mut families, request);
+            self.restart_if_reloaded(request);
         }
-        if let Some(entry) = families.rescue(request.text) {
-            self.index.insert(ByText(Arc::clone(&entry)));
+        let mut families = self.families.lock();
+        if let Some(series) = families.rescue(request.text) {
+            self.index.insert(ByText(series));
         }
-        if let Some(known) = self.index.get(request.text).map(|entry| Arc::clone(&entry.0)) {
+        if let Some(known) = self.index.get(request.text.as_bytes()).map(|entry| entry.0.clone()) {
             if known.cell.column.kind() != request.spec.kind() {
                 return Err(Conflict);
             }
@@ -293,16 +232,9 @@ impl Registry {
         if is_new {
             self.count_vector(request.spec.kind(), 1);
         }
-        let series = Arc::new(Series {
-            text: request.text.into(),
-            name_bytes: u32::try_from(request.name.len()).unwrap_or(u32::MAX),
-            cell: families.cell(vector),
-            created_millis: request.now_millis,
-            ttl_millis: AtomicU64::new(request.ttl_millis),
-            is_mortal: AtomicBool::new(false),
-        });
+        let series = Series::new(request, families.cell(vector));
         families.add(&series);
-        self.index.insert(ByText(Arc::clone(&series)));
+        self.index.insert(ByText(series.clone()));
         Ok(series)
     }
 
@@ -310,17 +242,26 @@ impl Registry {
     ///
     /// Only the first sample after a reload may do so: two rules that quarrel over one family
     /// would otherwise restart it with every sample.
-    fn restart_if_reloaded(&self, families: &mut Families, request: &Request<'_>) {
-        let Some(leftovers) = families.restart_if_reloaded(request, &self.shared) else { return };
+    fn restart_if_reloaded(&self, request: &Request<'_>) {
+        if !self.families.lock().is_outdated(request, &self.shared) {
+            return;
+        }
+        // While no other view can be made, this one and the pending changes hold all series.
+        let _merging = self.merging.lock();
+        let view = self.view.load_full();
+        let mut families = self.families.lock();
+        if !families.is_outdated(request, &self.shared) {
+            return;
+        }
+        let mut old: Vec<Series> = families.pending(request.name);
+        old.extend(view.series_of(request.name).cloned());
+        let leftovers = families.restart(request.name);
         self.discount_vectors(request.spec.kind(), leftovers.vectors);
         let mut retired = leftovers.expiring;
-        self.index.retain(|entry| {
-            let stays = entry.0.name() != request.name;
-            if !stays {
-                retired.push(Arc::clone(&entry.0));
-            }
-            stays
-        });
+        for series in old {
+            let known = self.index.remove_if(series.text().as_bytes(), |known| known.0.is_same(&series));
+            retired.extend(known.map(|known| known.0));
+        }
         tracing::info!(
             family = request.name,
             series = retired.len(),
@@ -359,12 +300,6 @@ impl Registry {
         self.shared.native.store(true, Ordering::Relaxed);
     }
 
-    /// Whether there is a family of that name.
-    #[must_use]
-    pub fn has_family(&self, name: &str) -> bool {
-        self.families.lock().has(name)
-    }
-
     /// How many series there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -388,6 +323,11 @@ impl Registry {
         let new = Arc::new(old.with(changes));
         self.view.store(Arc::clone(&new));
         new
+    }
+
+    /// Takes in what has changed since the last scrape, so that the next one finds little to do.
+    pub fn refresh(&self) {
+        drop(self.view());
     }
 
     /// Everything a scrape needs. While it is held, no cell that it shows gets another owner.
@@ -440,7 +380,7 @@ mod tests {
             text: &str,
             spec: &SeriesSpec,
             now: u64,
-        ) -> Result<Arc<Series>, Conflict> {
+        ) -> Result<Series, Conflict> {
             let name = text.split('{').next().unwrap_or_default();
             self.registry.series(&Request {
                 text,
@@ -455,7 +395,7 @@ mod tests {
         }
 
         /// A histogram of one bucket, as the rules of a generation ask for it.
-        fn histogram(&self, text: &str, bound: f64, generation: u64) -> Arc<Series> {
+        fn histogram(&self, text: &str, bound: f64, generation: u64) -> Series {
             let spec = HistogramSpec { bounds: Box::new([bound]), native: None };
             let request = Request {
                 text,
@@ -479,7 +419,7 @@ mod tests {
         fn page(&self, now: u64) -> Vec<(String, f64)> {
             let reading = self.registry.read(now);
             let families = reading.view.families().iter();
-            let series = families.flat_map(|family| family.series.iter());
+            let series = families.flat_map(|family| family.series());
             let value = |id| reading.values.counter(id);
             series.map(|series| (series.text().to_owned(), value(series.cell.id))).collect()
         }
@@ -638,7 +578,7 @@ mod tests {
         let new = request(&spec(2.0), 1);
         assert_ne!(new.column, old.column);
         assert_eq!(request(&spec(1.0), 1), new, "nor do two rules of one file take turns");
-        assert_eq!(bench.registry.read(0).view.families()[0].series.len(), 1);
+        assert_eq!(bench.registry.read(0).view.families()[0].series().count(), 1);
     }
 
     #[test]
@@ -676,7 +616,7 @@ mod tests {
         let proposal = bench.registry.propose_expiry(1001).unwrap();
         assert_eq!(proposal.series.len(), 1);
         bench.registry.end_expiry(&proposal, &[]);
-        assert!(!Arc::ptr_eq(&request(1000), &old), "what is gone takes no sample");
+        assert!(!Series::is_same(&request(1000), &old), "what is gone takes no sample");
     }
 
     #[test]
@@ -687,7 +627,7 @@ mod tests {
         let mut idle = vec![old];
         bench.registry.begin_expiry(&mut idle);
         assert!(idle.is_empty(), "its cell would be given back twice");
-        assert!(Arc::ptr_eq(&bench.histogram("h", 2.0, 1), &new));
+        assert!(Series::is_same(&bench.histogram("h", 2.0, 1), &new));
     }
 
     #[test]
@@ -709,9 +649,9 @@ mod tests {
             let new = bench.histogram("h{a=\"1\"}", 2.0, 1);
             assert_ne!(new.cell, old.cell);
             bench.registry.end_expiry(&proposal, vetoed);
-            assert!(Arc::ptr_eq(&bench.histogram("h{a=\"1\"}", 2.0, 1), &new));
+            assert!(Series::is_same(&bench.histogram("h{a=\"1\"}", 2.0, 1), &new));
             let reading = bench.registry.read(1002);
-            assert_eq!(reading.view.families()[0].series.len(), 2);
+            assert_eq!(reading.view.families()[0].series().count(), 2);
         }
     }
 }

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 /// Cells per chunk. Small enough that a rare kind of cell costs little, large enough that a list
 /// of a million cells is short.
-pub const CHUNK_CELLS: u32 = 256;
+pub const CHUNK_CELLS: u32 = 128;
 
 type Chunks<T> = Vec<Option<Arc<[T]>>>;
 

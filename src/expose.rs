@@ -69,8 +69,8 @@ pub enum Value<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Series<'a> {
     /// The labels as the text format writes them, values escaped, sorted by name, without braces:
-    /// `code="200",view="fire"`. Both text formats copy it, protobuf takes it apart again.
-    pub labels: &'a str,
+    /// `code="200",view="fire"`. Both text formats copy it, protobuf takes it apart again. UTF-8.
+    pub labels: &'a [u8],
     /// When the series began, in seconds since 1970.
     pub created_seconds: f64,
     /// What it stands at.
@@ -89,6 +89,10 @@ pub trait Encoder: Send {
     fn end(&mut self, page: &mut Vec<u8>, family: &Family<'_>);
     /// Closes the page.
     fn finish(&mut self, page: &mut Vec<u8>);
+    /// Tells which families the page has besides the one that is being written.
+    fn set_families(&mut self, has_family: HasFamily) {
+        drop(has_family);
+    }
     /// Whether native buckets appear in this format.
     fn shows_native(&self) -> bool {
         false
@@ -96,12 +100,12 @@ pub trait Encoder: Send {
 }
 
 impl Format {
-    /// A fresh encoder for one page, whose families `has_family` knows.
+    /// A fresh encoder for one page.
     #[must_use]
-    pub fn encoder(self, has_family: HasFamily) -> Box<dyn Encoder> {
+    pub fn encoder(self) -> Box<dyn Encoder> {
         match self {
             Self::Text => Box::new(Text::default()),
-            Self::OpenMetrics | Self::OpenMetricsDraft => Box::new(OpenMetrics::new(has_family)),
+            Self::OpenMetrics | Self::OpenMetricsDraft => Box::new(OpenMetrics::default()),
             Self::Protobuf => Box::new(Protobuf::default()),
         }
     }
@@ -125,7 +129,7 @@ pub type Sink<'a> = dyn FnMut(&mut Vec<u8>) -> bool + 'a;
 /// let family = Family { name: "hits_total", help: "Hits.", kind: FamilyKind::Counter };
 /// if page.begin(&family) {
 ///     let value = Value::Number(30.0);
-///     page.series(&family, &Series { labels: r#"view="fire""#, created_seconds: 0.0, value });
+///     page.series(&family, &Series { labels: br#"view="fire""#, created_seconds: 0.0, value });
 ///     page.end(&family);
 /// }
 /// assert!(page.finish());
@@ -187,6 +191,11 @@ impl<'a> Page<'a> {
             self.send_if_full();
         }
         self.is_open
+    }
+
+    /// Tells which families there are; must come before the first one, where names can clash.
+    pub fn set_families(&mut self, has_family: HasFamily) {
+        self.encoder.set_families(has_family);
     }
 
     /// Whether native buckets appear on it.
@@ -355,7 +364,7 @@ s_created{x="y"} 1.70000000025e+09
 
     #[test]
     fn only_protobuf_shows_native_buckets() {
-        let shows = |format: Format| format.encoder(Arc::new(|_| false)).shows_native();
+        let shows = |format: Format| format.encoder().shows_native();
         assert!(shows(Format::Protobuf));
         assert!(!shows(Format::Text) && !shows(Format::OpenMetrics));
     }
@@ -367,7 +376,7 @@ s_created{x="y"} 1.70000000025e+09
             sink.append(part);
             true
         };
-        let mut page = Page::new(Format::Text.encoder(Arc::new(|_| false)), &mut send)
+        let mut page = Page::new(Format::Text.encoder(), &mut send)
             .only(vec!["g".to_owned(), "nobody".to_owned()]);
         walk(&mut page);
         assert!(page.finish());
@@ -383,11 +392,11 @@ s_created{x="y"} 1.70000000025e+09
             parts.push(std::mem::take(part).len());
             parts.len() < 3
         };
-        let mut page = Page::new(Format::Text.encoder(Arc::new(|_| false)), &mut send);
+        let mut page = Page::new(Format::Text.encoder(), &mut send);
         let family = Family { name: "a", help: "", kind: FamilyKind::Gauge };
         assert!(page.begin(&family));
         let value = Value::Number(1.0);
-        let series = Series { labels: r#"k="v""#, created_seconds: 0.0, value };
+        let series = Series { labels: br#"k="v""#, created_seconds: 0.0, value };
         let mut calls = 0;
         while page.series(&family, &series) {
             calls += 1;
@@ -403,12 +412,13 @@ s_created{x="y"} 1.70000000025e+09
 
     #[track_caller]
     fn check_counter(name: &str, has_family: fn(&str) -> bool, expected: &str) {
-        let mut encoder = Format::OpenMetrics.encoder(Arc::new(has_family));
+        let mut encoder = Format::OpenMetrics.encoder();
+        encoder.set_families(Arc::new(has_family));
         let mut page = Vec::new();
         let family = Family { name, help: "", kind: FamilyKind::Counter };
         let value = Value::Number(1.0);
         encoder.begin(&mut page, &family);
-        encoder.series(&mut page, &family, &Series { labels: "", created_seconds: 1.0, value });
+        encoder.series(&mut page, &family, &Series { labels: b"", created_seconds: 1.0, value });
         let text = String::from_utf8(page).unwrap();
         let mut found = text.split("# TYPE ").nth(1).unwrap().lines();
         let mut shown = format!("{}:", found.next().unwrap());
@@ -424,7 +434,8 @@ s_created{x="y"} 1.70000000025e+09
             written.append(part);
             true
         };
-        let mut page = Page::new(format.encoder(Arc::new(has_family)), &mut sink);
+        let mut page = Page::new(format.encoder(), &mut sink);
+        page.set_families(Arc::new(has_family));
         walk(&mut page);
         assert!(page.finish());
         written
@@ -456,6 +467,7 @@ s_created{x="y"} 1.70000000025e+09
         if page.begin(&family) {
             for &(labels, value) in series {
                 let created_seconds = 1_700_000_000.25;
+                let labels = labels.as_bytes();
                 page.series(&family, &Series { labels, created_seconds, value });
             }
             page.end(&family);

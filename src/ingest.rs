@@ -471,7 +471,7 @@ impl Ingest {
         rule: &Rule,
         mapped: &mut Mapped,
         spec: &SeriesSpec,
-    ) -> Result<Arc<Series>, aggregate::Conflict> {
+    ) -> Result<Series, aggregate::Conflict> {
         if let Some(known) = &mapped.series {
             return known.clone();
         }
@@ -576,7 +576,7 @@ struct Mapped {
     found: Option<Arc<Found>>,
     /// The family's name, escaped.
     name: String,
-    series: Option<Result<Arc<Series>, aggregate::Conflict>>,
+    series: Option<Result<Series, aggregate::Conflict>>,
     /// How many of the line's tags are left out of the labels.
     refused_tags: u32,
 }

@@ -112,7 +112,10 @@ impl Server {
         let (stop_housekeeping, stopped) = mpsc::channel();
         let housekeeping = thread::Builder::new()
             .name("housekeeping".to_owned())
-            .spawn(move || housekeeping.run(&stopped))
+            .spawn(move || {
+                yield_to_lanes();
+                housekeeping.run(&stopped);
+            })
             .context("cannot start the housekeeping thread")?;
 
         let file = config.mapping.file.clone();

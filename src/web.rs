@@ -77,8 +77,6 @@ pub struct Config {
 pub trait Backend: Send + Sync + 'static {
     /// Writes all families, sorted by name, but does not finish the page.
     fn scrape(&self, page: &mut Page<'_>);
-    /// Whether a scrape shows a family of that name; only `OpenMetrics` asks.
-    fn has_family(&self, name: &str) -> bool;
     /// Whether samples are taken in.
     fn is_ready(&self) -> bool;
     /// Reads the mapping file again; `Err` says for people what is wrong with it.
@@ -275,9 +273,7 @@ async fn page(
 ) -> io::Result<Body> {
     let backend = Arc::clone(backend);
     body::streamed(compression, move |sink| {
-        let families = Arc::clone(&backend);
-        let encoder = format.encoder(Arc::new(move |name| families.has_family(name)));
-        let mut page = Page::new(encoder, sink).only(names);
+        let mut page = Page::new(format.encoder(), sink).only(names);
         backend.scrape(&mut page);
         page.finish()
     })
@@ -543,6 +539,7 @@ mod tests {
     impl Backend for Fake {
         fn scrape(&self, page: &mut Page<'_>) {
             let (value, labels) = (Value::Number(3.0), "k=\"v\"");
+            let labels = labels.as_bytes();
             let series = Series { labels, created_seconds: 0.0, value };
             for (name, help, kind, count) in [
                 ("a_total", "A.", FamilyKind::Counter, 1),
@@ -555,10 +552,6 @@ mod tests {
                 }
             }
             self.walk_ended.notify_one();
-        }
-
-        fn has_family(&self, _name: &str) -> bool {
-            false
         }
 
         fn is_ready(&self) -> bool {

@@ -7,17 +7,72 @@
 //! Then its cells are taken back: once no scrape can be looking at an older view, each lane empties
 //! them, and only after the last one has done so may another series own them.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
+use std::hint::black_box;
 use std::sync::Arc;
 
 use super::cells::{CellRef, ColumnId};
-use super::{ByText, Registry, Series};
+use super::series::ByText;
+use super::families::Families;
+use super::{Registry, Series};
+
+/// So many series are worked on at a time.
+const PART_SERIES: usize = 256;
+
+/// So many series are looked at in one round; what is left is looked at in the next.
+const ROUND_SERIES: usize = 65_536;
+
+/// The width of a [`Wheel`]'s slots.
+const SLOT_MILLIS: u64 = 1024;
+
+/// When series that can expire are to be looked at.
+///
+/// Each stands in the slot of the time at which it would be idle if no more samples came, so a
+/// series with a ttl of five minutes costs one look in five minutes, however many there are.
+#[derive(Debug, Default)]
+pub(super) struct Wheel {
+    slots: BTreeMap<u64, Vec<Series>>,
+}
+
+impl Wheel {
+    /// Takes a series in that was last touched then, or when it began.
+    fn add(&mut self, series: Series, touched_millis: u64) {
+        let since = touched_millis.max(series.created_millis);
+        // Without a ttl it is looked at when ttls change.
+        let ttl_millis = Some(series.ttl_millis()).filter(|ttl| *ttl > 0);
+        let due_millis = ttl_millis.map_or(u64::MAX, |ttl| since.saturating_add(ttl));
+        self.slots.entry(due_millis / SLOT_MILLIS).or_default().push(series);
+    }
+
+    /// Has every series looked at soon, as its ttl may be another now.
+    fn doubt(&mut self) {
+        let all = std::mem::take(&mut self.slots).into_values().flatten().collect();
+        self.slots.insert(0, all);
+    }
+
+    /// The series of the slots that have begun, as far as one round goes.
+    fn take(&mut self, now_millis: u64) -> Vec<Series> {
+        let mut due: Vec<Series> = Vec::new();
+        while let Some(mut slot) = self.slots.first_entry()
+            && *slot.key() <= now_millis / SLOT_MILLIS
+            && due.len() < ROUND_SERIES
+        {
+            let series = slot.get_mut();
+            let rest = series.len().saturating_sub(ROUND_SERIES - due.len());
+            due.extend(series.drain(rest..));
+            if rest == 0 {
+                slot.remove();
+            }
+        }
+        due
+    }
+}
 
 /// Series that look idle; the lanes are asked whether they may go.
 #[derive(Debug)]
 pub struct Proposal {
     /// The series.
-    pub series: Vec<Arc<Series>>,
+    pub series: Vec<Series>,
     /// When they were found idle.
     pub at_millis: u64,
 }
@@ -35,7 +90,7 @@ pub struct Reclaim {
 /// which they retired: a scrape holds the token of its own time only.
 #[derive(Debug)]
 pub struct Retired {
-    series: Vec<Arc<Series>>,
+    series: Vec<Series>,
     /// Also held by the scrapes that began since the last retirement.
     token: Arc<()>,
 }
@@ -50,66 +105,93 @@ impl Proposal {
 }
 
 impl Registry {
-    /// Finds the series whose ttl is over and takes them out of the index; `None` if there are
-    /// none. [`end_expiry`](Self::end_expiry) must follow.
+    /// Finds series whose ttl is over and takes them out of the index; `None` if there are none.
+    /// Some may be left for the next call. [`end_expiry`](Self::end_expiry) must follow.
     #[must_use]
     pub fn propose_expiry(&self, now_millis: u64) -> Option<Proposal> {
-        let mortal = self.families.lock().mortal().to_vec();
-        if mortal.is_empty() {
+        let (mortal, has_new_ttls) = self.families.lock().take_mortal();
+        let mut wheel = self.wheel.lock();
+        if has_new_ttls {
+            wheel.doubt();
+        }
+        for series in mortal {
+            wheel.add(series, 0);
+        }
+        let due = wheel.take(now_millis);
+        if due.is_empty() {
             return None;
         }
         let values = self.values(now_millis);
         let mut proposal = Proposal { series: Vec::new(), at_millis: now_millis };
-        let idle = mortal.into_iter();
-        let idle = idle.filter(|series| proposal.is_idle(series, values.touched_millis(series)));
-        proposal.series = idle.collect();
-        if proposal.series.is_empty() {
-            return None;
+        for part in due.chunks(PART_SERIES) {
+            black_box(values.look_ahead(part));
+            for series in part {
+                let touched_millis = values.touched_millis(series);
+                if proposal.is_idle(series, touched_millis) {
+                    proposal.series.push(series.clone());
+                } else {
+                    wheel.add(series.clone(), touched_millis);
+                }
+            }
         }
+        drop(wheel);
         self.begin_expiry(&mut proposal.series);
         (!proposal.series.is_empty()).then_some(proposal)
     }
 
     /// Takes series out of the index, leaving aside those that are no longer in it: their family
     /// has begun anew meanwhile, so they are on their way out or another one has their text.
-    pub(super) fn begin_expiry(&self, series: &mut Vec<Arc<Series>>) {
-        let mut families = self.families.lock();
-        series.retain(|series| {
-            let is_same = |known: &ByText| Arc::ptr_eq(&known.0, series);
-            self.index.remove_if(series.text(), is_same).is_some()
-        });
-        families.begin_expiry(series);
+    pub(super) fn begin_expiry(&self, series: &mut Vec<Series>) {
+        let mut proposed = Vec::with_capacity(series.len());
+        for part in series.chunks(PART_SERIES) {
+            // Locked for some at a time: a lane may be waiting with a new series.
+            let mut families = self.families.lock();
+            let start = proposed.len();
+            proposed.extend(part.iter().filter_map(|series| {
+                let is_same = |known: &ByText| known.0.is_same(series);
+                self.index.remove_if(series.text().as_bytes(), is_same).map(|known| known.0)
+            }));
+            families.begin_expiry(proposed.get(start..).unwrap_or_default());
+        }
+        *series = proposed;
     }
 
     /// Removes the proposed series but those that a lane has vetoed, by index, and those that
     /// were rescued. Returns whether a name became free.
     pub fn end_expiry(&self, proposal: &Proposal, vetoed: &[usize]) -> bool {
-        let mut families = self.families.lock();
-        let mut gone = Vec::new();
-        let mut freed = false;
         let vetoed: HashSet<usize> = vetoed.iter().copied().collect();
-        for (i, series) in proposal.series.iter().enumerate() {
-            match families.end_expiry(series, vetoed.contains(&i)) {
-                Some(true) => {}
-                Some(false) => {
-                    self.index.insert(ByText(Arc::clone(series)));
-                    continue;
-                }
-                None => continue,
-            }
-            gone.push(Arc::clone(series));
-            let is_empty = families.remove(series);
-            // The reference keeps the name bound to its type for ever.
-            if is_empty
-                && !self.compat.is_reference()
-                && let Some((kind, vectors)) = families.forget_family(series.name())
-            {
-                self.discount_vectors(kind, vectors);
-                freed = true;
+        let series = proposal.series.iter().enumerate();
+        let mut series = series.map(|(i, series)| (series, vetoed.contains(&i))).peekable();
+        let mut freed = false;
+        while series.peek().is_some() {
+            // Locked for some at a time: a lane may be waiting with a new series.
+            let mut families = self.families.lock();
+            for (series, is_vetoed) in series.by_ref().take(PART_SERIES) {
+                freed |= self.end_one(&mut families, series, is_vetoed);
             }
         }
-        families.retire(gone);
         freed
+    }
+
+    /// Ends the expiry of one series; whether a name became free.
+    fn end_one(&self, families: &mut Families, series: &Series, is_vetoed: bool) -> bool {
+        match families.end_expiry(series, is_vetoed) {
+            Some(true) => {}
+            Some(false) => {
+                self.index.insert(ByText(series.clone()));
+                families.watch_again(series);
+                return false;
+            }
+            None => return false,
+        }
+        let is_empty = families.remove(series);
+        families.retire(vec![series.clone()]);
+        // The reference keeps the name bound to its type for ever.
+        let forgotten =
+            (is_empty && !self.compat.is_reference()).then(|| families.forget_family(series.name()));
+        let Some((kind, vectors)) = forgotten.flatten() else { return false };
+        self.discount_vectors(kind, vectors);
+        true
     }
 
     pub(super) fn discount_vectors(&self, kind: super::FamilyKind, n: u64) {

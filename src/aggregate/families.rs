@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use super::cells::{CellRef, ColumnId, SharedCells};
 use super::view::Changes;
@@ -29,7 +28,7 @@ struct Vector {
 /// A series whose removal the lanes are being asked about.
 #[derive(Debug)]
 struct Expiring {
-    series: Arc<Series>,
+    series: Series,
     rescued: bool,
 }
 
@@ -39,7 +38,7 @@ pub(super) struct Leftovers {
     /// How many vectors it had.
     pub(super) vectors: u64,
     /// Its series that are not in the index, since lanes are being asked about them.
-    pub(super) expiring: Vec<Arc<Series>>,
+    pub(super) expiring: Vec<Series>,
 }
 
 /// Families, free cells and pending changes.
@@ -49,11 +48,13 @@ pub(super) struct Families {
     own_names: HashSet<String>,
     pools: BTreeMap<ColumnId, IdPool>,
     changes: Changes,
-    /// Series that can expire.
-    mortal: Vec<Arc<Series>>,
+    /// Series that can expire and that the wheel does not have yet.
+    mortal: Vec<Series>,
+    /// Whether a series that the wheel has got another ttl.
+    has_new_ttls: bool,
     expiring: FastMap<Box<str>, Expiring>,
     /// Series that are gone from the page, and whose cells no lane may write to any more.
-    retired: Vec<Arc<Series>>,
+    retired: Vec<Series>,
 }
 
 impl Families {
@@ -64,6 +65,7 @@ impl Families {
             pools: BTreeMap::new(),
             changes: Changes::default(),
             mortal: Vec::new(),
+            has_new_ttls: false,
             expiring: FastMap::default(),
             retired: Vec::new(),
         }
@@ -144,65 +146,77 @@ impl Families {
     }
 
     /// Puts a series on the next page.
-    pub(super) fn add(&mut self, series: &Arc<Series>) {
+    pub(super) fn add(&mut self, series: &Series) {
         if let Some(state) = self.by_name.get_mut(series.name()) {
             state.series += 1;
             let change = self.changes.entry(&state.family);
-            change.added.push(Arc::clone(series));
+            change.added.push(series.clone());
         }
         self.watch(series);
     }
 
     /// Lists a series that can expire, once however often its ttl comes and goes.
-    fn watch(&mut self, series: &Arc<Series>) {
-        if series.ttl_millis() > 0 && !series.is_mortal.swap(true, Ordering::Relaxed) {
-            self.mortal.push(Arc::clone(series));
+    fn watch(&mut self, series: &Series) {
+        if series.watch() {
+            self.mortal.push(series.clone());
         }
     }
 
+    /// Lists a series again that was taken off the wheel, but stays.
+    pub(super) fn watch_again(&mut self, series: &Series) {
+        self.mortal.push(series.clone());
+    }
+
     /// Gives a known series the ttl that its rule asks for since a reload.
-    pub(super) fn set_ttl(&mut self, series: &Arc<Series>, ttl_millis: u64) {
-        series.ttl_millis.store(ttl_millis, Ordering::Relaxed);
+    pub(super) fn set_ttl(&mut self, series: &Series, ttl_millis: u64) {
+        if series.ttl_millis() != ttl_millis {
+            series.set_ttl(ttl_millis);
+            self.has_new_ttls = true;
+        }
         self.watch(series);
     }
 
     /// Saves a series from expiry, if lanes are being asked about it: a sample has come.
-    pub(super) fn rescue(&mut self, text: &str) -> Option<Arc<Series>> {
+    pub(super) fn rescue(&mut self, text: &str) -> Option<Series> {
         let entry = self.expiring.get_mut(text)?;
         entry.rescued = true;
-        Some(Arc::clone(&entry.series))
+        Some(entry.series.clone())
     }
 
-    /// Begins a family anew whose buckets, quantiles or window another reload had set otherwise;
-    /// what it leaves behind if it did. The caller retires the family's series.
-    pub(super) fn restart_if_reloaded(
-        &mut self,
-        request: &Request<'_>,
-        shared: &SharedCells,
-    ) -> Option<Leftovers> {
-        let state = self.by_name.get_mut(request.name)?;
-        let vector = state.vectors.get(request.label_names)?;
-        if vector.generation >= request.generation
-            || state.family.kind != request.spec.kind()
-            || shared.spec(vector.column).is_none_or(|spec| spec == *request.spec)
-        {
-            return None;
+    /// Whether a reload has changed the buckets, quantiles or window of a request's family.
+    pub(super) fn is_outdated(&self, request: &Request<'_>, shared: &SharedCells) -> bool {
+        let state = self.by_name.get(request.name);
+        let state = state.filter(|state| state.family.kind == request.spec.kind());
+        let vector = state.and_then(|state| state.vectors.get(request.label_names));
+        vector.is_some_and(|vector| {
+            vector.generation < request.generation
+                && shared.spec(vector.column).is_some_and(|spec| spec != *request.spec)
+        })
+    }
+
+    /// Series of a family that no view has yet.
+    pub(super) fn pending(&self, name: &str) -> Vec<Series> {
+        self.changes.get(name).map_or(Vec::new(), |change| change.added().to_vec())
+    }
+
+    /// Begins a family anew; what it leaves behind. The caller retires the family's series.
+    pub(super) fn restart(&mut self, name: &str) -> Leftovers {
+        let mut vectors = 0;
+        if let Some(state) = self.by_name.get_mut(name) {
+            vectors = state.vectors.len() as u64;
+            state.vectors.clear();
+            state.series = 0;
+            self.changes.entry(&state.family).restart();
         }
-        let vectors = state.vectors.len() as u64;
-        state.vectors.clear();
-        state.series = 0;
-        self.changes.entry(&state.family).restart();
         // Whatever lanes say, these are gone; what was rescued is in the index again.
-        let expiring = self.expiring.extract_if(|_, entry| entry.series.name() == request.name);
+        let expiring = self.expiring.extract_if(|_, entry| entry.series.name() == name);
         let expiring = expiring.filter(|(_, entry)| !entry.rescued);
         let expiring = expiring.map(|(_, entry)| entry.series).collect();
-        Some(Leftovers { vectors, expiring })
+        Leftovers { vectors, expiring }
     }
 
     /// Remembers series that are off the page, until their cells can be taken back.
-    pub(super) fn retire(&mut self, series: Vec<Arc<Series>>) {
-        let gone: HashSet<*const Series> = series.iter().map(Arc::as_ptr).collect();
-        self.mortal.retain(|series| !gone.contains(&Arc::as_ptr(series)));
+    pub(super) fn retire(&mut self, series: Vec<Series>) {
         self.retired.extend(series);
     }
 
@@ -210,15 +224,16 @@ impl Families {
         std::mem::take(&mut self.changes)
     }
 
-    /// The series that can expire.
-    pub(super) fn mortal(&self) -> &[Arc<Series>] {
-        &self.mortal
+    /// The series that have begun to be mortal, and whether the ttl of any other has changed, since
+    /// the last call.
+    pub(super) fn take_mortal(&mut self) -> (Vec<Series>, bool) {
+        (std::mem::take(&mut self.mortal), std::mem::take(&mut self.has_new_ttls))
     }
 
     /// Marks series whose removal the lanes will be asked about.
-    pub(super) fn begin_expiry(&mut self, series: &[Arc<Series>]) {
+    pub(super) fn begin_expiry(&mut self, series: &[Series]) {
         for series in series {
-            let entry = Expiring { series: Arc::clone(series), rescued: false };
+            let entry = Expiring { series: series.clone(), rescued: false };
             self.expiring.insert(series.text().into(), entry);
         }
     }
@@ -231,11 +246,11 @@ impl Families {
     }
 
     /// Takes an expired series off the page; whether its family has no series left.
-    pub(super) fn remove(&mut self, series: &Arc<Series>) -> bool {
+    pub(super) fn remove(&mut self, series: &Series) -> bool {
         let Some(state) = self.by_name.get_mut(series.name()) else { return false };
         state.series = state.series.saturating_sub(1);
         let change = self.changes.entry(&state.family);
-        change.removed.push(Arc::clone(series));
+        change.removed.push(series.clone());
         state.series == 0
     }
 
@@ -245,7 +260,7 @@ impl Families {
         Some((state.family.kind, state.vectors.len() as u64))
     }
 
-    pub(super) fn take_retired(&mut self) -> Vec<Arc<Series>> {
+    pub(super) fn take_retired(&mut self) -> Vec<Series> {
         std::mem::take(&mut self.retired)
     }
 

@@ -20,13 +20,52 @@ const REPEATED_ADDITIONS: u64 = 64;
 ///
 /// A sample is counted in one place only: in a classic bucket, or, once native buckets are
 /// recorded, in the slot of the native table that stands for both of its buckets. So a reader at
-/// any moment finds a count which classic and native buckets agree on. Nothing is allocated before
-/// the first sample.
+/// any moment finds a count which classic and native buckets agree on.
 #[derive(Debug)]
 pub struct HistogramCell {
-    buckets: OnceLock<Box<[AtomicU64]>>,
+    buckets: Buckets,
     sum: AtomicU64,
     native: ArcSwapOption<Table>,
+}
+
+/// So many buckets lie in the cell itself: those of the default bounds, and the last one.
+const INLINE_BUCKETS: usize = 12;
+
+/// The classic buckets of a cell. Not to have them elsewhere saves a pointer and a cache miss;
+/// unusual numbers of buckets are elsewhere, so that they waste nothing.
+#[derive(Debug)]
+enum Buckets {
+    Inline([AtomicU64; INLINE_BUCKETS]),
+    /// Not there before the first sample.
+    Apart(OnceLock<Box<[AtomicU64]>>),
+}
+
+impl Buckets {
+    fn new(bounds: &[f64]) -> Self {
+        if bounds.len() + 1 == INLINE_BUCKETS {
+            Self::Inline(Default::default())
+        } else {
+            Self::Apart(OnceLock::new())
+        }
+    }
+
+    #[inline]
+    fn get(&self) -> &[AtomicU64] {
+        match self {
+            Self::Inline(buckets) => buckets,
+            Self::Apart(buckets) => buckets.get().map_or(&[], |buckets| buckets),
+        }
+    }
+
+    #[inline]
+    fn make(&self, bounds: &[f64]) -> &[AtomicU64] {
+        match self {
+            Self::Inline(buckets) => buckets,
+            Self::Apart(buckets) => {
+                buckets.get_or_init(|| (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect())
+            }
+        }
+    }
 }
 
 /// A histogram added up over the lanes.
@@ -60,9 +99,9 @@ impl HistogramValue {
 impl HistogramCell {
     /// An empty cell for the family's buckets.
     #[must_use]
-    pub fn new(_spec: &HistogramSpec) -> Self {
+    pub fn new(spec: &HistogramSpec) -> Self {
         Self {
-            buckets: OnceLock::new(),
+            buckets: Buckets::new(&spec.bounds),
             sum: AtomicU64::new(0),
             native: ArcSwapOption::const_empty(),
         }
@@ -88,9 +127,7 @@ impl HistogramCell {
 
     #[inline]
     fn observe_classic(&self, bounds: &[f64], bucket: usize, times: u64) {
-        let buckets =
-            self.buckets.get_or_init(|| (0..=bounds.len()).map(|_| AtomicU64::new(0)).collect());
-        if let Some(count) = buckets.get(bucket) {
+        if let Some(count) = self.buckets.make(bounds).get(bucket) {
             // Relaxed, and no atomic addition: this thread is the only writer, and the count
             // publishes no other data.
             let old = count.load(Ordering::Relaxed);
@@ -119,8 +156,7 @@ impl HistogramCell {
         }
         // Relaxed loads: each number only rises by itself, and none stands for another.
         total.sum += f64::from_bits(self.sum.load(Ordering::Relaxed));
-        let buckets = self.buckets.get().map_or(&[][..], |buckets| buckets);
-        let counts = buckets.iter().map(|count| count.load(Ordering::Relaxed));
+        let counts = self.buckets.get().iter().map(|count| count.load(Ordering::Relaxed));
         match (spec.native, &mut total.native) {
             (Some(native_spec), Some(native)) => {
                 // Read once, so that both kinds of buckets show the same.
@@ -139,12 +175,13 @@ impl HistogramCell {
 
     /// Reads a little of what [`add_to`](Self::add_to) will read, to have it in the cache by then.
     pub fn look_ahead(&self) -> u64 {
-        self.buckets.get().and_then(|buckets| buckets.first()).map_or(0, |count| count.load(Ordering::Relaxed))
+        let load = |count: Option<&AtomicU64>| count.map_or(0, |count| count.load(Ordering::Relaxed));
+        load(self.buckets.get().first()) ^ load(self.buckets.get().last())
     }
 
     /// Empties the cell; only the thread that observes may.
     pub fn clear(&self) {
-        for count in self.buckets.get().into_iter().flatten() {
+        for count in self.buckets.get() {
             count.store(0, Ordering::Relaxed);
         }
         self.sum.store(0, Ordering::Relaxed);

@@ -1,6 +1,5 @@
 //! How a scrape reads cells: what lanes have counted apart is added up here.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::cells::{
@@ -116,21 +115,29 @@ impl Values {
     /// Series in the order of the page lie about in memory in the order in which they came. The
     /// reads here do not depend on each other, so the processor waits for many at a time, where
     /// writing one series after another would wait for each.
-    pub fn look_ahead(&self, series: &[Arc<Series>]) -> u64 {
-        let first = |series: &Arc<Series>| u64::from(series.cell.id);
-        let text = |series: &Arc<Series>| u64::from(series.text().bytes().last().unwrap_or(0));
-        let cell = |series: &Arc<Series>| self.touched_millis(series);
-        let bucket = |series: &Arc<Series>| {
-            let ColumnId::Histogram(layout) = series.cell.column else { return 0 };
-            let parts = self.lanes.iter();
-            let parts =
-                parts.filter_map(|lane| layout_cell(&lane.histograms, layout, series.cell.id));
-            parts.fold(0, |sum, part| sum ^ part.cell.look_ahead())
+    #[must_use]
+    pub fn look_ahead(&self, series: &[Series]) -> u64 {
+        let heads = series.iter().fold(0, |sum, series| sum ^ u64::from(series.cell.id));
+        let texts = series.iter().fold(0, |sum, series| sum ^ series.look_ahead());
+        let cells = series.iter().fold(0, |sum, series| sum ^ self.look_at_cells(series.cell));
+        let far = series.iter().fold(0, |sum, series| sum ^ self.look_at_buckets(series.cell));
+        heads ^ texts ^ cells ^ far
+    }
+
+    fn look_at_cells(&self, cell: CellRef) -> u64 {
+        let gauge = match cell.column {
+            ColumnId::Gauge => self.gauges.get(cell.id),
+            _ => None,
         };
-        let pass = |read: &dyn Fn(&Arc<Series>) -> u64| {
-            series.iter().fold(0, |sum, series| sum ^ read(series))
-        };
-        pass(&first) ^ pass(&text) ^ pass(&cell) ^ pass(&bucket)
+        let gauge = gauge.map_or(0, |gauge| gauge.millis.load(Ordering::Relaxed));
+        self.lanes.iter().fold(gauge, |sum, lane| sum ^ lane.touched_millis(cell))
+    }
+
+    fn look_at_buckets(&self, cell: CellRef) -> u64 {
+        let ColumnId::Histogram(layout) = cell.column else { return 0 };
+        let parts = self.lanes.iter();
+        let parts = parts.filter_map(|lane| layout_cell(&lane.histograms, layout, cell.id));
+        parts.fold(0, |sum, part| sum ^ part.cell.look_ahead())
     }
 
     /// Adds a histogram up into `total`, with its native buckets where `native` asks for them;

@@ -27,7 +27,7 @@ pub(super) struct Head<'a> {
     /// The family's name, or what the format makes of it.
     pub(super) name: &'a str,
     /// The labels without braces.
-    pub(super) labels: &'a str,
+    pub(super) labels: &'a [u8],
 }
 
 impl Head<'_> {
@@ -57,7 +57,7 @@ impl<'a> Room<'a> {
         self.put(suffix.as_bytes());
         if !head.labels.is_empty() {
             self.put_byte(b'{');
-            self.put(head.labels.as_bytes());
+            self.put(head.labels);
             self.put_byte(b'}');
         }
         self.put_byte(b' ');
@@ -81,7 +81,7 @@ impl<'a> Room<'a> {
                 self.put(suffix.as_bytes());
                 self.put_byte(b'{');
                 if !head.labels.is_empty() {
-                    self.put(head.labels.as_bytes());
+                    self.put(head.labels);
                     self.put_byte(b',');
                 }
                 repeated = self.at - start;
@@ -264,7 +264,7 @@ mod tests {
     #[test]
     fn braces_need_a_label() {
         let lines = |room: &mut Room<'_>, name: &str, labels: &str| {
-            room.put_head(Head { name, labels }, "_sum");
+            room.put_head(Head { name, labels: labels.as_bytes() }, "_sum");
             room.put_uint(7);
         };
         check(|room| lines(room, "a", ""), "a_sum 7\n");
@@ -296,7 +296,7 @@ mod tests {
     }
 
     fn put_lines(room: &mut Room<'_>, labels: &str, extra: &ExtraLabels) {
-        room.put_lines(Head { name: "a", labels }, "_b", extra, |room, i| {
+        room.put_lines(Head { name: "a", labels: labels.as_bytes() }, "_b", extra, |room, i| {
             if i == 0 { room.put_float(0.0, write_float) } else { room.put_uint(1000) }
         });
     }

@@ -37,18 +37,18 @@ impl std::fmt::Debug for OpenMetrics {
     }
 }
 
-impl OpenMetrics {
-    /// An encoder for a page whose families `has_family` knows.
-    #[must_use]
-    pub fn new(has_family: HasFamily) -> Self {
+impl Default for OpenMetrics {
+    fn default() -> Self {
         Self {
-            has_family,
+            has_family: Arc::new(|_| false),
             bounds: ExtraLabels::new("le", write_real),
             quantiles: ExtraLabels::new("quantile", write_real),
             names: Names::default(),
         }
     }
+}
 
+impl OpenMetrics {
     /// Sets the names for `family` and returns what `# TYPE` says.
     fn name(&mut self, family: &Family<'_>) -> &'static str {
         let (name, kind) = self.counter_name(family);
@@ -133,6 +133,10 @@ impl Encoder for OpenMetrics {
     }
 
     fn end(&mut self, _page: &mut Vec<u8>, _family: &Family<'_>) {}
+
+    fn set_families(&mut self, has_family: HasFamily) {
+        self.has_family = has_family;
+    }
 
     fn finish(&mut self, page: &mut Vec<u8>) {
         page.extend_from_slice(b"# EOF\n");

@@ -43,7 +43,8 @@ impl Encoder for Protobuf {
         if self.metrics.len() > MAX_MESSAGE_BYTES {
             self.end(page, family);
         }
-        fill_labels(&mut self.metric.label, series.labels);
+        let labels = str::from_utf8(series.labels).unwrap_or_default();
+        fill_labels(&mut self.metric.label, labels);
         fill_value(&mut self.metric, family.kind, series);
         encode_key(METRIC_TAG, WireType::LengthDelimited, &mut self.metrics);
         encode_varint(self.metric.encoded_len() as u64, &mut self.metrics);
@@ -278,7 +279,7 @@ mod tests {
             encoder.series(
                 &mut page,
                 &family,
-                &Series { labels: &labels, created_seconds: 0.0, value },
+                &Series { labels: labels.as_bytes(), created_seconds: 0.0, value },
             );
         }
         encoder.end(&mut page, &family);

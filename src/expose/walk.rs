@@ -9,9 +9,6 @@ use crate::aggregate::histogram::HistogramValue;
 use crate::aggregate::view::FamilyView;
 use crate::aggregate::{self, Reading, SeriesSpec};
 
-/// So many series are looked at before they are written.
-const AHEAD: usize = 64;
-
 /// A walk under way.
 struct Walk<'a, 'p> {
     reading: &'a Reading,
@@ -52,6 +49,7 @@ impl Walk<'_, '_> {
         }
         for (labels, value) in &own.series {
             let value = Value::Number(*value);
+            let labels = labels.as_bytes();
             let series = Series { labels, created_seconds: self.start_seconds, value };
             self.page.series(&family, &series);
         }
@@ -72,7 +70,7 @@ impl Walk<'_, '_> {
         if !self.page.begin(&family) {
             return;
         }
-        for block in view.series.chunks(AHEAD) {
+        for block in view.blocks() {
             black_box(self.reading.values.look_ahead(block));
             for series in block {
                 self.series(&family, series);

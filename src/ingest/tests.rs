@@ -72,14 +72,14 @@ impl Bench {
     fn page(&self) -> Vec<String> {
         let reading = self.registry.read(self.ingest.now_millis);
         let families = reading.view.families().iter();
-        let series = families.flat_map(|family| &family.series);
-        let text = |series: &Arc<Series>| {
+        let series = families.flat_map(|family| family.series());
+        let text = |series: &Series| {
             let id = series.cell.id;
             let value = match series.cell.column {
                 ColumnId::Counter => format!("{:?}", reading.values.counter(id)),
                 ColumnId::Gauge => format!("{:?}", reading.values.gauge(id)),
                 ColumnId::Set(layout) => format!("{:?}", reading.values.set(series, layout)),
-                ColumnId::Histogram(layout) => {
+                ColumnId::Histogram(_) => {
                     let mut value = HistogramValue::default();
                     reading.values.histogram(series.cell, true, &mut value);
                     format!("{value:?}")
@@ -287,13 +287,13 @@ fn what_is_known_of_a_family_is_forgotten_when_it_begins_anew() {
     }
     let reading = bench.registry.read(0);
     let mut value = HistogramValue::default();
-    let mut count = |series: &Arc<Series>| {
-        if let ColumnId::Histogram(layout) = series.cell.column {
+    let mut count = |series: &Series| {
+        if let ColumnId::Histogram(_) = series.cell.column {
             reading.values.histogram(series.cell, true, &mut value);
         }
         value.count()
     };
-    let counts: Vec<_> = reading.view.families()[0].series.iter().map(&mut count).collect();
+    let counts: Vec<_> = reading.view.families()[0].series().map(&mut count).collect();
     // The sample of `one` that came before `two` went away with the old buckets.
     assert_eq!(counts, [2, 2]);
 }
@@ -433,7 +433,7 @@ impl Model {
             }
         }
         let reading = self.registry.read(self.now_millis);
-        let series = reading.view.families().iter().flat_map(|family| &family.series);
+        let series = reading.view.families().iter().flat_map(|family| family.series());
         let live: f64 = series.map(|series| reading.values.counter(series.cell.id)).sum();
         live + self.gone
     }

@@ -50,6 +50,7 @@ impl Housekeeping {
             drop(self.drops.read());
             self.expire();
             self.reclaim();
+            self.registry.refresh();
         }
     }
 

@@ -58,11 +58,11 @@ impl Backend for Site {
         }
         let own = own::families(&self.sources);
         let reading = self.sources.registry.read(self.now_millis());
+        let view = Arc::clone(&reading.view);
+        page.set_families(Arc::new(move |name| {
+            own::NAMES.contains(&name) || view.family(name).is_some()
+        }));
         walk(&reading, &own, self.start_seconds, page);
-    }
-
-    fn has_family(&self, name: &str) -> bool {
-        own::NAMES.contains(&name) || self.sources.registry.has_family(name)
     }
 
     fn is_ready(&self) -> bool {
