@@ -151,7 +151,10 @@ impl std::fmt::Debug for Page<'_> {
 
 impl<'a> Page<'a> {
     /// The size from which on a part is sent; a little more is sent when a series ends beyond it.
-    pub const PART_BYTES: usize = 64 * 1024;
+    ///
+    /// A part goes from the thread that writes the page to the one that sends it, and on one core
+    /// the change of threads costs about what sending 64 KiB does; hence few large parts.
+    pub const PART_BYTES: usize = 256 * 1024;
 
     /// An empty page that shows all families.
     pub fn new(encoder: Box<dyn Encoder>, sink: &'a mut Sink<'a>) -> Self {

@@ -117,7 +117,9 @@ impl Values {
     /// writing one series after another would wait for each.
     #[must_use]
     pub fn look_ahead(&self, series: &[Series]) -> u64 {
-        let heads = series.iter().fold(0, |sum, series| sum ^ u64::from(series.cell.id));
+        // A head may lie in two cache lines, and these are its two ends.
+        let head = |series: &Series| series.created_millis ^ u64::from(series.cell.id);
+        let heads = series.iter().fold(0, |sum, series| sum ^ head(series));
         let texts = series.iter().fold(0, |sum, series| sum ^ series.look_ahead());
         let cells = series.iter().fold(0, |sum, series| sum ^ self.look_at_cells(series.cell));
         let far = series.iter().fold(0, |sum, series| sum ^ self.look_at_buckets(series.cell));

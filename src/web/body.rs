@@ -1,8 +1,8 @@
 //! The body of a scrape: written by a thread that may block, sent part by part.
 //!
-//! However long the page, only some parts of it are in memory: one that the walk fills, one held
-//! back to know the last, two in the channel, and what the connection is about to send. Their
-//! buffers go round: fresh ones would have to be zeroed by the kernel, page by page.
+//! However long the page, only some parts of it are in memory: one that the walk fills, one in the
+//! channel, and what the connection is about to send. Their buffers go round: fresh ones would have
+//! to be zeroed by the kernel, page by page.
 
 use std::io::{self, Write};
 use std::pin::Pin;
@@ -19,7 +19,7 @@ use crate::expose::Page;
 use crate::expose::negotiate::Compression;
 
 /// Parts that wait between the walk and the connection: one to send while the next is written.
-const PARTS_AHEAD: usize = 2;
+const PARTS_AHEAD: usize = 1;
 
 /// zstd's fastest regular level; a scrape should cost less than what it measures.
 const ZSTD_LEVEL: i32 = 1;
@@ -79,7 +79,7 @@ pub(super) async fn streamed(
 ) -> io::Result<Body> {
     let (sender, mut parts) = mpsc::channel(PARTS_AHEAD);
     let compressor = Compressor::new(compression)?;
-    let mut outlet = Outlet { sender, compressor, held: Vec::new(), spare: Spare::default() };
+    let mut outlet = Outlet { sender, compressor, first: First::Wanted, spare: Spare::default() };
     tokio::task::spawn_blocking(move || {
         let is_complete = write(&mut |part| outlet.put(part));
         if is_complete {
@@ -103,9 +103,15 @@ pub(super) fn omitted() -> Body {
 struct Outlet {
     sender: mpsc::Sender<Part>,
     compressor: Compressor,
-    /// Ready to be sent, held back until it is known whether more follows.
-    held: Vec<u8>,
+    first: First,
     spare: Spare,
+}
+
+/// The first part is held back until it is known whether more follows.
+enum First {
+    Wanted,
+    Held(Vec<u8>),
+    Sent,
 }
 
 impl Outlet {
@@ -115,13 +121,20 @@ impl Outlet {
         if bytes.is_empty() {
             return !self.sender.is_closed();
         }
-        let before = std::mem::replace(&mut self.held, bytes);
-        before.is_empty() || self.send(before, false)
+        match std::mem::replace(&mut self.first, First::Sent) {
+            First::Wanted => {
+                self.first = First::Held(bytes);
+                true
+            }
+            First::Held(first) => self.send(first, false) && self.send(bytes, false),
+            First::Sent => self.send(bytes, false),
+        }
     }
 
     fn close(mut self) {
         if let Ok(rest) = std::mem::replace(&mut self.compressor, Compressor::Identity).finish() {
-            let mut last = std::mem::take(&mut self.held);
+            let first = std::mem::replace(&mut self.first, First::Sent);
+            let mut last = if let First::Held(first) = first { first } else { Vec::new() };
             last.extend(rest);
             self.send(last, true);
         }
@@ -157,10 +170,11 @@ impl HttpBody for Parts {
             None => ready!(self.rest.poll_recv(context)),
         };
         self.is_done = part.as_ref().is_none_or(|part| part.is_last);
-        Poll::Ready(Some(match part {
-            Some(part) => Ok(Frame::data(part.bytes)),
-            None => Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the page broke off")),
-        }))
+        Poll::Ready(match part {
+            Some(part) if part.bytes.is_empty() => None,
+            Some(part) => Some(Ok(Frame::data(part.bytes))),
+            None => Some(Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the page broke off"))),
+        })
     }
 
     fn is_end_stream(&self) -> bool {
