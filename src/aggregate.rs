@@ -30,8 +30,8 @@ pub mod view;
 pub mod expiry;
 
 use cells::{CellRef, LaneCells, LaneReader, SharedCells};
-use families::Families;
 use expiry::Wheel;
+use families::Families;
 use series::ByText;
 pub use series::{Series, SeriesHead};
 use values::{LaneValues, Values};
@@ -259,7 +259,8 @@ impl Registry {
         self.discount_vectors(request.spec.kind(), leftovers.vectors);
         let mut retired = leftovers.expiring;
         for series in old {
-            let known = self.index.remove_if(series.text().as_bytes(), |known| known.0.is_same(&series));
+            let known =
+                self.index.remove_if(series.text().as_bytes(), |known| known.0.is_same(&series));
             retired.extend(known.map(|known| known.0));
         }
         tracing::info!(
@@ -375,12 +376,7 @@ mod tests {
             Self { registry, lane }
         }
 
-        fn request(
-            &self,
-            text: &str,
-            spec: &SeriesSpec,
-            now: u64,
-        ) -> Result<Series, Conflict> {
+        fn request(&self, text: &str, spec: &SeriesSpec, now: u64) -> Result<Series, Conflict> {
             let name = text.split('{').next().unwrap_or_default();
             self.registry.series(&Request {
                 text,

@@ -12,8 +12,8 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use super::cells::{CellRef, ColumnId};
-use super::series::ByText;
 use super::families::Families;
+use super::series::ByText;
 use super::{Registry, Series};
 
 /// So many series are worked on at a time.
@@ -187,8 +187,8 @@ impl Registry {
         let is_empty = families.remove(series);
         families.retire(vec![series.clone()]);
         // The reference keeps the name bound to its type for ever.
-        let forgotten =
-            (is_empty && !self.compat.is_reference()).then(|| families.forget_family(series.name()));
+        let forgotten = (is_empty && !self.compat.is_reference())
+            .then(|| families.forget_family(series.name()));
         let Some((kind, vectors)) = forgotten.flatten() else { return false };
         self.discount_vectors(kind, vectors);
         true

@@ -175,7 +175,8 @@ impl HistogramCell {
 
     /// Reads a little of what [`add_to`](Self::add_to) will read, to have it in the cache by then.
     pub fn look_ahead(&self) -> u64 {
-        let load = |count: Option<&AtomicU64>| count.map_or(0, |count| count.load(Ordering::Relaxed));
+        let load =
+            |count: Option<&AtomicU64>| count.map_or(0, |count| count.load(Ordering::Relaxed));
         load(self.buckets.get().first()) ^ load(self.buckets.get().last())
     }
 

@@ -138,8 +138,7 @@ impl Change {
         let mut removed = self.removed.into_iter().peekable();
         for (i, block) in old.iter().enumerate() {
             let next = old.get(i + 1).and_then(|next| next.first());
-            let is_here =
-                |series: &Series| next.is_none_or(|next| series.labels() < next.labels());
+            let is_here = |series: &Series| next.is_none_or(|next| series.labels() < next.labels());
             let loses = removed.next_if(is_here).is_some();
             while removed.next_if(is_here).is_some() {}
             if !loses && added.peek().is_none_or(|series| !is_here(series)) {

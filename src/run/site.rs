@@ -57,12 +57,8 @@ impl Backend for Site {
             self.sources.registry.start_native();
         }
         let own = own::families(&self.sources);
-        let reading = self.sources.registry.read(self.now_millis());
-        let view = Arc::clone(&reading.view);
-        page.set_families(Arc::new(move |name| {
-            own::NAMES.contains(&name) || view.family(name).is_some()
-        }));
-        walk(&reading, &own, self.start_seconds, page);
+        let read = || self.sources.registry.read(self.now_millis());
+        walk(read, &own, self.start_seconds, page);
     }
 
     fn is_ready(&self) -> bool {
