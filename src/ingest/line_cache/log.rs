@@ -17,6 +17,9 @@ const CHUNK_GRAINS_LOG2: u32 = CHUNK_BYTES.ilog2() - GRAIN_BYTES.ilog2();
 /// No entry is longer, so that little is lost at a chunk's end.
 pub(super) const MAX_ENTRY_BYTES: usize = CHUNK_BYTES / 8;
 
+/// What the processor fetches at once. Most entries are longer than one and shorter than two.
+const CACHE_LINE_BYTES: usize = 64;
+
 /// Where an entry begins: grains since the log's beginning, modulo 2³².
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Address(u32);
@@ -69,11 +72,12 @@ impl Log {
         Header::read(self.chunks.get(chunk)?.bytes.get(at..)?)
     }
 
-    /// A byte of the entry at an address.
+    /// A byte of the entry's beginning, and one of what most likely is its end.
     #[inline]
     pub(super) fn glimpse(&self, address: Address) -> Option<u8> {
         let (chunk, at) = self.place(address);
-        self.chunks.get(chunk)?.bytes.get(at).copied()
+        let bytes = &self.chunks.get(chunk)?.bytes;
+        Some(bytes.get(at)? ^ bytes.get(at + CACHE_LINE_BYTES).unwrap_or(&0))
     }
 
     /// Replaces the header of the entry at an address; the lengths must be the same.
