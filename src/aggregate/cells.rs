@@ -369,6 +369,17 @@ impl LaneCells {
         millis.map_or(0, |millis| millis.load(Ordering::Relaxed))
     }
 
+    /// Reads a little of a cell, only to have it fetched.
+    #[inline]
+    #[must_use]
+    pub fn look_ahead(&self, cell: CellRef) -> u64 {
+        let buckets = match cell.column {
+            ColumnId::Histogram(layout) => self.histograms.get(layout, cell.id),
+            _ => None,
+        };
+        self.touched_millis(cell) ^ buckets.map_or(0, |(_, cell)| cell.cell.look_ahead())
+    }
+
     /// Empties a cell that no series owns any more.
     pub fn clear(&self, cell: CellRef) {
         match cell.column {

@@ -74,7 +74,7 @@ impl Ingest {
             candidate.verdict = self.line_cache.confirm(sighting, key);
         }
         for cell in group.iter().filter_map(|candidate| candidate.verdict?.cell) {
-            black_box(self.cells.touched_millis(cell));
+            black_box(self.cells.look_ahead(cell));
         }
         for Candidate { line, plain, verdict } in &*group {
             let Some(Plain { key, value, .. }) = *plain else {
