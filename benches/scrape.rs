@@ -65,7 +65,7 @@ fn stock() -> Stock {
             family @ 5..7 => format!("bench.g{family}.inflight:{}|g|#{tags}", i % 1000),
             family => format!("bench.t{family}.latency:{}.3|ms|#{tags}", i % 5000),
         };
-        ingest.datagram(line.as_bytes(), Source::Udp);
+        ingest.datagrams(&[line.as_bytes()], Source::Udp);
     }
     Stock { registry, _ingest: ingest }
 }

@@ -253,7 +253,7 @@ mod tests {
         assert_eq!(body.size_hint().exact(), Some(15));
         let body = page(Compression::Gzip, 3, true).await;
         assert!(body.size_hint().exact().is_some());
-        let body = page(Compression::Identity, 50_000, true).await;
+        let body = page(Compression::Identity, 100_000, true).await;
         assert_eq!(body.size_hint().exact(), None);
     }
 
@@ -268,7 +268,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_page_that_broke_off_is_no_page() {
-        let body = page(Compression::Identity, 50_000, false).await;
+        let body = page(Compression::Identity, 100_000, false).await;
         assert!(body.collect().await.is_err());
     }
 
