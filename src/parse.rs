@@ -186,7 +186,8 @@ impl Repeat {
     #[must_use]
     pub fn apply(self, number: f64) -> f64 {
         let seconds = if self.milliseconds { number / 1000.0 } else { number };
-        seconds / self.rate
+        // A division by one takes as long as any other.
+        if self.rate.to_bits() == 1_f64.to_bits() { seconds } else { seconds / self.rate }
     }
 }
 

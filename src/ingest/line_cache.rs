@@ -80,6 +80,19 @@ impl Sighting {
     }
 }
 
+/// A verdict as it is kept, which is quicker to carry along.
+#[derive(Clone, Copy, Debug)]
+pub struct Known(Header);
+
+impl Known {
+    /// The verdict.
+    #[inline]
+    #[must_use]
+    pub fn verdict(self) -> Verdict {
+        self.0.verdict()
+    }
+}
+
 /// A place in the table. The tag is all that is kept of the hash; growing needs no more.
 #[derive(Clone, Copy, Debug)]
 struct Slot {
@@ -174,30 +187,39 @@ impl LineCache {
     }
 
     /// The verdict on a line that was sighted, the version being the same.
-    #[inline]
-    pub fn confirm(&mut self, sighting: Sighting, key: Key<'_>) -> Option<Verdict> {
+    #[inline(always)]
+    #[expect(
+        clippy::inline_always,
+        reason = "handing the header over in memory would take longer than reading it"
+    )]
+    pub fn confirm(&mut self, sighting: Sighting, key: Key<'_>) -> Option<Known> {
         let address = sighting.address?;
         let (header, rest) = self.log.get(address)?;
         if is_key(header, rest, key) {
             return Some(self.take(address, header));
         }
-        // Another line of the same tag.
-        let (address, header) = self.find(sighting.tag, key)?;
+        self.find_namesake(sighting.tag, key)
+    }
+
+    /// What is known of a line whose tag another line has as well.
+    #[cold]
+    fn find_namesake(&mut self, tag: Tag, key: Key<'_>) -> Option<Known> {
+        let (address, header) = self.find(tag, key)?;
         Some(self.take(address, header))
     }
 
     /// The verdict on a line.
     #[inline]
     pub fn get(&mut self, key: Key<'_>) -> Option<Verdict> {
-        self.confirm(self.sight(self.tag(key)), key)
+        self.confirm(self.sight(self.tag(key)), key).map(Known::verdict)
     }
 
     #[inline]
-    fn take(&mut self, address: Address, header: Header) -> Verdict {
+    fn take(&mut self, address: Address, header: Header) -> Known {
         if !header.is_seen() {
             self.log.set_header(address, header.seen(true));
         }
-        header.verdict()
+        Known(header)
     }
 
     fn find(&self, tag: Tag, key: Key<'_>) -> Option<(Address, Header)> {

@@ -55,6 +55,7 @@ impl Operation {
         if self.effect == Effect::Set && wire.is_sign_negative() {
             return None;
         }
+        // A division by one takes as long as any other, so it is left out.
         let repeat =
             Repeat { milliseconds: self.milliseconds, rate: f64::from_bits(self.rate_bits) };
         let value = repeat.apply(wire) * f64::from_bits(self.scale_bits);

@@ -10,7 +10,7 @@ use std::hint::black_box;
 use smallvec::SmallVec;
 
 use super::Ingest;
-use super::line_cache::{Key, Sighting, Tag, Verdict};
+use super::line_cache::{Key, Known, Sighting, Tag};
 
 /// Lines taken together: more than the processor can wait for at once, few enough for its nearest
 /// cache.
@@ -21,7 +21,7 @@ const GROUP_LINES: usize = 32;
 struct Candidate<'a> {
     line: &'a [u8],
     plain: Option<Plain<'a>>,
-    verdict: Option<Verdict>,
+    known: Option<Known>,
 }
 
 /// A line that the cache may know.
@@ -58,7 +58,7 @@ impl Ingest {
             let tag = self.line_cache.tag(key);
             Plain { key, value, tag, sighting: Sighting::none(tag) }
         });
-        Candidate { line, plain, verdict: None }
+        Candidate { line, plain, known: None }
     }
 
     fn group(&mut self, group: &mut [Candidate<'_>]) {
@@ -71,19 +71,20 @@ impl Ingest {
         }
         for candidate in &mut *group {
             let Some(Plain { key, sighting, .. }) = candidate.plain else { continue };
-            candidate.verdict = self.line_cache.confirm(sighting, key);
+            candidate.known = self.line_cache.confirm(sighting, key);
         }
-        for cell in group.iter().filter_map(|candidate| candidate.verdict?.cell) {
+        for cell in group.iter().filter_map(|candidate| candidate.known?.verdict().cell) {
             black_box(self.cells.look_ahead(cell));
         }
-        for Candidate { line, plain, verdict } in &*group {
+        for Candidate { line, plain, known } in &*group {
             let Some(Plain { key, value, .. }) = *plain else {
                 self.understand(line, None);
                 continue;
             };
             // A line before it may have changed what the cache says of this one.
             let is_current = self.line_cache.version() == version;
-            let verdict = if is_current { *verdict } else { self.line_cache.get(key) };
+            let verdict =
+                if is_current { known.map(Known::verdict) } else { self.line_cache.get(key) };
             if !verdict.is_some_and(|verdict| self.repeat(&verdict, value)) {
                 self.look_closer(line, key, value);
             }

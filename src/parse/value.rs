@@ -60,7 +60,10 @@ pub fn leading_number(text: &[u8]) -> Option<(f64, &[u8])> {
     if digits == 0 || (point.is_some() && fraction_digits == 0) {
         return None;
     }
-    let number = mantissa as f64 / POWERS_OF_TEN.get(fraction_digits)?;
+    let mut number = mantissa as f64;
+    if fraction_digits > 0 {
+        number /= POWERS_OF_TEN.get(fraction_digits)?;
+    }
     Some((if unsigned.len() < text.len() { -number } else { number }, rest))
 }
 
