@@ -30,3 +30,4 @@ pub mod expose;
 pub mod web;
 pub mod config;
 pub mod run;
+pub mod bench;
