@@ -1,0 +1,76 @@
+//! Whether the gauges on the page show what was sent last.
+
+use std::collections::HashMap;
+
+use super::outcome::GaugeCheck;
+use super::page;
+use super::payload::Payload;
+
+/// Compares the gauges of a page with the values sent last by one client that would have gone on
+/// with the datagram `next`.
+///
+/// `None` when the payload has no gauges whose series on the page are known.
+pub(super) fn check(payload: &Payload, next: usize, page: &[u8]) -> Option<GaugeCheck> {
+    let mut last: HashMap<String, f64> = HashMap::new();
+    let (sent_last, sent_before) = payload.datagrams.split_at_checked(next)?;
+    // The payload's rounds touch all series, so one time around it holds every last value.
+    for datagram in sent_before.iter().chain(sent_last) {
+        let bytes = payload.bytes.get(datagram.range()).unwrap_or_default();
+        let text = std::str::from_utf8(bytes).unwrap_or_default();
+        last.extend(text.lines().filter_map(gauge));
+    }
+    if last.is_empty() {
+        return None;
+    }
+    let shown = page::gauges(page);
+    let is_current = |(series, value): (&String, &f64)| {
+        shown.get(series).is_some_and(|shown| (shown - value).abs() < f64::EPSILON)
+    };
+    let current = last.iter().filter(|each| is_current(*each)).count();
+    Some(GaugeCheck { checked: last.len() as u64, current: current as u64 })
+}
+
+/// The series that a line of a gauge becomes, labels in their order, and its value.
+fn gauge(line: &str) -> Option<(String, f64)> {
+    let (name, rest) = line.split_once(':')?;
+    let (value, tail) = rest.split_once('|')?;
+    let tags = tail.strip_prefix("g|#")?;
+    let mut labels: Vec<String> = tags
+        .split(',')
+        .filter_map(|tag| tag.split_once(':'))
+        .map(|(key, value)| format!("{key}=\"{value}\""))
+        .collect();
+    labels.sort_unstable();
+    let name = name.replace('.', "_");
+    Some((format!("{name}{{{}}}", labels.join(",")), value.parse().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::workload::{Recipe, Source, Workload};
+    use super::*;
+
+    #[test]
+    fn gauges_are_compared_with_the_values_sent_last() {
+        let source = Source::Workload(Workload::Packed);
+        let max_datagram_bytes = None;
+        let recipe =
+            Recipe { source, series: Some(20), max_datagram_bytes, new_share: 0.0, seed: 3 };
+        let payload = Payload::build(&recipe).unwrap();
+        let mut page = String::new();
+        let mut values = HashMap::new();
+        for (series, value) in payload
+            .datagrams()
+            .flat_map(|datagram| std::str::from_utf8(datagram).unwrap().lines().filter_map(gauge))
+        {
+            values.insert(series, value);
+        }
+        for (series, value) in &values {
+            page.push_str(&format!("{series} {value}\n"));
+        }
+        let got = check(&payload, 0, page.as_bytes());
+        assert_eq!(got, Some(GaugeCheck { checked: 4, current: 4 }));
+        let got = check(&payload, 0, b"");
+        assert_eq!(got, Some(GaugeCheck { checked: 4, current: 0 }));
+    }
+}
