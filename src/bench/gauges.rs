@@ -5,15 +5,17 @@ use std::collections::HashMap;
 use super::outcome::GaugeCheck;
 use super::page;
 use super::payload::Payload;
+use super::sender::Sent;
 
-/// Compares the gauges of a page with the values sent last by one client that would have gone on
-/// with the datagram `next`.
+/// Compares the gauges of a page with the values sent last by one client that began with the first
+/// datagram and ended before the one that `sent` names as the next.
 ///
 /// `None` when the payload has no gauges whose series on the page are known.
-pub(super) fn check(payload: &Payload, next: usize, page: &[u8]) -> Option<GaugeCheck> {
+pub(super) fn check(payload: &Payload, sent: &Sent, page: &[u8]) -> Option<GaugeCheck> {
     let mut last: HashMap<String, f64> = HashMap::new();
-    let (sent_last, sent_before) = payload.datagrams.split_at_checked(next)?;
-    // The payload's rounds touch all series, so one time around it holds every last value.
+    let (sent_last, rest) = payload.datagrams.split_at_checked(sent.next)?;
+    let went_round = sent.datagrams >= payload.datagrams.len() as u64;
+    let sent_before = if went_round { rest } else { &[] };
     for datagram in sent_before.iter().chain(sent_last) {
         let bytes = payload.bytes.get(datagram.range()).unwrap_or_default();
         let text = std::str::from_utf8(bytes).unwrap_or_default();
@@ -68,9 +70,12 @@ mod tests {
         for (series, value) in &values {
             page.push_str(&format!("{series} {value}\n"));
         }
-        let got = check(&payload, 0, page.as_bytes());
+        let datagrams = payload.datagrams.len() as u64;
+        let all = Sent { next: 0, datagrams, ..Sent::default() };
+        let got = check(&payload, &all, page.as_bytes());
         assert_eq!(got, Some(GaugeCheck { checked: 4, current: 4 }));
-        let got = check(&payload, 0, b"");
-        assert_eq!(got, Some(GaugeCheck { checked: 4, current: 0 }));
+        assert_eq!(check(&payload, &all, b""), Some(GaugeCheck { checked: 4, current: 0 }));
+        let none = Sent { next: 0, datagrams: 0, ..Sent::default() };
+        assert_eq!(check(&payload, &none, page.as_bytes()), None);
     }
 }

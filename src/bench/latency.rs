@@ -27,7 +27,10 @@ pub struct Latencies {
     pub max_ms: f64,
 }
 
-/// Takes times, microseconds and longer.
+/// Longer times count as this one.
+const LONGEST: Duration = Duration::from_hours(1);
+
+/// Takes times, nanoseconds and longer.
 #[derive(Clone, Debug)]
 pub struct Recorder(Histogram<u64>);
 
@@ -37,13 +40,12 @@ impl Recorder {
     /// # Errors
     /// Never for the number of digits used here; the histogram's own words otherwise.
     pub fn new() -> Result<Self, hdrhistogram::CreationError> {
-        Histogram::new(SIGNIFICANT_DIGITS).map(Self)
+        Histogram::new_with_max(to_nanos(LONGEST), SIGNIFICANT_DIGITS).map(Self)
     }
 
     /// Adds one time.
     pub fn record(&mut self, time: Duration) {
-        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        self.0.saturating_record(nanos);
+        self.0.saturating_record(to_nanos(time));
     }
 
     /// The percentiles of what was added; `None` of nothing.
@@ -63,6 +65,10 @@ impl Recorder {
             max_ms: to_ms(self.0.max()),
         })
     }
+}
+
+fn to_nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 fn to_ms(nanos: u64) -> f64 {

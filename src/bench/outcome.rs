@@ -24,7 +24,8 @@ pub struct Outcome {
     pub accounting: Option<Accounting>,
     /// From the sending of a probe to the end of the first page that shows it.
     pub time_to_visible: Option<Latencies>,
-    /// From the request to the end of the page, while lines were being sent.
+    /// The pages asked for while lines were being sent; of a run that did without, those asked for
+    /// when the probes were sent afterwards.
     pub scrape: Option<ScrapeFacts>,
     /// Seconds from the last datagram until everything that arrived was on the page.
     pub settled_after_seconds: Option<f64>,
@@ -148,7 +149,7 @@ pub struct GaugeCheck {
     pub current: u64,
 }
 
-/// Pages asked for while lines were being sent.
+/// Pages asked for, and how long they took.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct ScrapeFacts {
     /// From the request to the last byte.

@@ -8,14 +8,17 @@ use super::accounting::Evidence;
 use super::client::Client;
 use super::error::BenchError;
 use super::gauges;
-use super::outcome::{Accounting, Ledger, Outcome, Sending, ServerFacts, WorkloadFacts};
+use super::outcome::{
+    Accounting, GaugeCheck, Ledger, Outcome, Sending, ServerFacts, WorkloadFacts,
+};
 use super::page::Page;
 use super::plan::{Pace, Plan};
-use super::process::{Usage, Watched, udp_queue};
+use super::process::{UdpQueue, Usage, Watched, udp_queue};
 use super::progress::Progress;
 use super::scrape::{Fetched, Scraper};
 use super::sender::{Counters, Senders, Sent};
 use super::target::{Target, resolve};
+use super::watch::{Seen, Watch};
 use super::workload::{Source, Workload};
 
 /// From one look at a server that works off what it received to the next.
@@ -42,12 +45,12 @@ pub fn run(plan: &Plan, progress: &Progress) -> Result<Outcome, BenchError> {
     let before = scraper.as_ref().map(Scraper::fetch).transpose()?;
     let before = before.map_or_else(Page::default, |fetched| Page::read(&fetched.text));
     let server = find_server(plan)?;
-    let mut watch = super::watch::Watch {
+    let mut watch = Watch {
         plan,
         scraper: scraper.as_ref(),
         server: server.as_ref(),
         progress,
-        seen: super::watch::Seen::new()?,
+        seen: Seen::new()?,
     };
     watch.seen.probes_on_page = before.probes;
     let mut trial = Trial::send(plan, before, &mut watch)?;
@@ -72,11 +75,7 @@ struct Trial<'p> {
 
 impl<'p> Trial<'p> {
     /// Sends everything and waits until the server has worked it off.
-    fn send(
-        plan: &'p Plan,
-        before: Page,
-        watch: &mut super::watch::Watch<'_>,
-    ) -> Result<Self, BenchError> {
+    fn send(plan: &'p Plan, before: Page, watch: &mut Watch<'_>) -> Result<Self, BenchError> {
         let senders = Senders::connect(plan)?;
         let counters = Counters::default();
         let is_over = AtomicBool::new(false);
@@ -109,7 +108,7 @@ impl<'p> Trial<'p> {
     }
 
     /// Scrapes until everything is accounted for, or nothing changes any more.
-    fn settle(&mut self, watch: &mut super::watch::Watch<'_>) -> Result<(), BenchError> {
+    fn settle(&mut self, watch: &mut Watch<'_>) -> Result<(), BenchError> {
         let Some(scraper) = watch.scraper else { return Ok(()) };
         let begin = Instant::now();
         let mut last_change = Instant::now();
@@ -132,16 +131,25 @@ impl<'p> Trial<'p> {
         };
         let gained = Page::read(&page.text).since(&self.before);
         let mut accounting = self.evidence(&gained, watch.seen.probes).account();
-        accounting.gauges = self.check_gauges(&page);
+        if accounting.ledger == Ledger::Series {
+            accounting.gauges = self.check_gauges(&page);
+        }
         self.accounting = Some(accounting);
         if watch.seen.time_to_visible().is_none() {
-            let mut client = Client::connect(&self.plan.target).ok();
             watch.seen.probes_on_page = Page::read(&page.text).probes;
-            for _ in 0..LATE_PROBES {
-                watch.probe(client.as_mut(), &AtomicBool::new(false));
-            }
+            self.probe_late(watch);
         }
         Ok(())
+    }
+
+    fn probe_late(&self, watch: &mut Watch<'_>) {
+        let mut client = Client::connect(&self.plan.target).ok();
+        for _ in 0..LATE_PROBES {
+            watch.probe(client.as_mut(), &AtomicBool::new(false));
+            if watch.seen.time_to_visible().is_none() {
+                break;
+            }
+        }
     }
 
     fn evidence<'a>(&'a self, gained: &'a Page, probes: u64) -> Evidence<'a> {
@@ -157,15 +165,14 @@ impl<'p> Trial<'p> {
     }
 
     /// Only one client's gauges have an order that is known.
-    fn check_gauges(&self, page: &Fetched) -> Option<super::outcome::GaugeCheck> {
+    fn check_gauges(&self, page: &Fetched) -> Option<GaugeCheck> {
         let payload = &self.plan.payload;
         let is_tagged = !matches!(payload.recipe().source, Source::Workload(Workload::Mapped));
-        let went_round = self.sent.datagrams >= payload.datagrams.len() as u64;
-        let has_order = self.plan.clients == 1 && is_tagged && went_round;
-        has_order.then(|| gauges::check(payload, self.sent.next, &page.text)).flatten()
+        let has_order = self.plan.clients == 1 && is_tagged;
+        has_order.then(|| gauges::check(payload, &self.sent, &page.text)).flatten()
     }
 
-    fn outcome(self, watch: &super::watch::Watch<'_>) -> Outcome {
+    fn outcome(self, watch: &Watch<'_>) -> Outcome {
         let plan = self.plan;
         let payload = &plan.payload;
         let mut outcome = Outcome {
@@ -254,7 +261,7 @@ fn find_server(plan: &Plan) -> Result<Option<Watched>, BenchError> {
     Ok(is_here.then(|| Watched::listening_on(port)).flatten())
 }
 
-fn local_queue(target: &Target) -> Option<super::process::UdpQueue> {
+fn local_queue(target: &Target) -> Option<UdpQueue> {
     target.udp_port().filter(|_| target.is_local()).and_then(udp_queue)
 }
 

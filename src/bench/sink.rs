@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::error::BenchError;
+use super::page::PROBE;
 use super::process::udp_queue;
 use super::sender::thread_cpu_seconds;
 use super::target::Target;
@@ -75,6 +76,7 @@ pub struct SinkFacts {
 struct Received {
     datagrams: AtomicU64,
     lines: AtomicU64,
+    probes: AtomicU64,
     bytes: AtomicU64,
     reads: AtomicU64,
     cpu_nanos: AtomicU64,
@@ -103,9 +105,11 @@ impl Received {
         format!(
             "# TYPE statsd_exporter_lines_total counter\nstatsd_exporter_lines_total {}\n\
              # TYPE statsd_exporter_udp_packets_total counter\n\
-             statsd_exporter_udp_packets_total {}\n",
+             statsd_exporter_udp_packets_total {}\n\
+             # TYPE {PROBE} counter\n{PROBE} {}\n",
             of(&self.lines),
-            of(&self.datagrams)
+            of(&self.datagrams),
+            of(&self.probes)
         )
     }
 
@@ -197,6 +201,10 @@ fn read_datagrams(socket: &impl AsFd, received: &Received) {
                     datagrams += 1;
                     lines += memchr_iter(b'\n', content).count() as u64 + 1;
                     bytes += content.len() as u64;
+                    // It stands alone in its datagram.
+                    if content.starts_with(PROBE.as_bytes()) {
+                        received.probes.fetch_add(1, Ordering::Relaxed);
+                    }
                 }
                 received.add(datagrams, lines, bytes);
             }

@@ -17,8 +17,6 @@ use super::sender::Counters;
 
 const TICK: Duration = Duration::from_millis(50);
 const POINT_EVERY: Duration = Duration::from_millis(500);
-/// After this a probe is taken to be lost.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
 /// From one look for a probe to the next, at first; each pause is twice the one before.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(32);
@@ -163,7 +161,7 @@ impl Watch<'_> {
         self.seen.probes += u64::from(is_sent);
         let mut first = None;
         let mut pause = FIRST_PAUSE;
-        while sent_at.elapsed() < PROBE_TIMEOUT {
+        while sent_at.elapsed() < self.plan.settle {
             let Ok(fetched) = scraper.fetch() else {
                 self.seen.facts.failed += 1;
                 break;

@@ -5,6 +5,7 @@
 //! series exactly once. All its names begin with `bench.counter`, `bench.timer` or `bench.gauge`,
 //! also after the rules of `mapped`, and by that they are found on the page.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::ValueEnum;
@@ -221,7 +222,8 @@ fn mapping() -> String {
 }
 
 fn push(text: &mut String, arguments: std::fmt::Arguments<'_>) {
-    text.push_str(&arguments.to_string());
+    // Writing to a string cannot fail.
+    text.write_fmt(arguments).ok();
 }
 
 /// The words in a name that say what is counted.
