@@ -2,11 +2,11 @@
 
 use std::hint::black_box;
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{Criterion, Throughput};
 use tallyd::compat::Compat;
 use tallyd::parse::{Options, parse_line};
 
-fn parse(c: &mut Criterion) {
+pub(crate) fn lines(c: &mut Criterion) {
     let options = Options::new(Compat::Extended);
     let mut group = c.benchmark_group("parse");
     group.throughput(Throughput::Elements(1));
@@ -21,6 +21,3 @@ fn parse(c: &mut Criterion) {
     }
     group.finish();
 }
-
-criterion_group!(benches, parse);
-criterion_main!(benches);
