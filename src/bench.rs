@@ -35,4 +35,8 @@ mod watch;
 pub mod run;
 pub mod sink;
 mod table;
+pub mod figure;
+pub mod find_max;
+pub mod compare;
+pub mod report;
 pub mod cli;
