@@ -1,6 +1,7 @@
 //! The command line of the bench client.
 
 use std::ffi::OsString;
+use std::fs;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -11,12 +12,15 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 
+use self::compare::CompareArgs;
+use self::find_max::FindMaxArgs;
 use super::error::BenchError;
 use super::launch::{Launch, Running, Transport};
 use super::outcome::Outcome;
 use super::payload::Payload;
 use super::plan::{Extent, Pace, Plan};
 use super::progress::Progress;
+use super::report;
 use super::run::run;
 use super::sink::{self, SinkPlan};
 use super::table;
@@ -24,6 +28,9 @@ use super::target::{Target, resolve};
 use super::units::{parse_number, parse_share, parse_whole};
 use super::workload::{Recipe, Source, Workload};
 use crate::units::parse_go_duration;
+
+mod compare;
+mod find_max;
 
 /// What a script sees when more was lost than it allows.
 const TOO_MUCH_LOST: u8 = 1;
@@ -69,6 +76,12 @@ enum Command {
     /// Send a workload and account for every metric; what `bench` does when nothing else is named
     #[command(after_help = EXAMPLES)]
     Run(Box<RunArgs>),
+    /// Search for the highest rate without loss
+    #[command(after_help = find_max::EXAMPLES)]
+    FindMax(Box<FindMaxArgs>),
+    /// Let two servers take turns, and print medians, ratios and spreads
+    #[command(after_help = compare::EXAMPLES)]
+    Compare(Box<CompareArgs>),
     /// Receive and throw away: what receiving alone costs on this machine
     Sink(SinkArgs),
     /// Print the mapping file that belongs to the workload `mapped`
@@ -254,12 +267,15 @@ impl LaunchArgs {
 }
 
 /// How the result is printed.
-#[derive(Args, Clone, Copy, Debug)]
+#[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Result")]
 pub struct OutputArgs {
     /// For people or for programs
     #[arg(long, value_enum, default_value = "text")]
     pub output: Format,
+    /// Write a report with charts, one HTML file, besides
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
 }
 
 /// For whom a result is printed.
@@ -276,7 +292,11 @@ impl OutputArgs {
     ///
     /// # Errors
     /// When stdout takes no more.
-    pub fn print<T: Serialize>(self, result: &T, text: fn(&T) -> String) -> Result<(), BenchError> {
+    pub fn print<T: Serialize>(
+        &self,
+        result: &T,
+        text: fn(&T) -> String,
+    ) -> Result<(), BenchError> {
         let printed = match self.output {
             Format::Text => Ok(text(result)),
             Format::Json => serde_json::to_string_pretty(result).map(|json| json + "\n"),
@@ -286,12 +306,23 @@ impl OutputArgs {
             .and_then(|printed| io::stdout().lock().write_all(printed.as_bytes()))
             .map_err(|error| BenchError::System("cannot print the result", error))
     }
+
+    /// Writes the report that `html` makes, if one was asked for.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn report(&self, html: impl FnOnce() -> String) -> Result<(), BenchError> {
+        let Some(path) = &self.report else { return Ok(()) };
+        let failed = |source| BenchError::Write { path: path.clone(), source };
+        fs::write(path, html()).map_err(failed)
+    }
 }
 
+/// The server to load: one that runs, or one to start.
 #[derive(Args, Debug)]
-struct RunArgs {
-    /// Where the server receives
-    #[arg(long, value_name = "URL", help = TARGET_HELP, default_value = "udp://127.0.0.1:9125")]
+#[command(next_help_heading = "The server")]
+struct ServerArgs {
+    #[arg(long, value_name = "URL", default_value = "udp://127.0.0.1:9125", help = TARGET_HELP)]
     target: Target,
     /// The server's page, or `none`
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9102/metrics")]
@@ -302,6 +333,32 @@ struct RunArgs {
     /// Start a sink and send to that: what this machine can do at best
     #[arg(long, conflicts_with_all = ["target", "scrape", "server_pid", "command"])]
     against_sink: bool,
+    /// Start this server instead of using one that runs
+    #[arg(last = true, value_name = "COMMAND", conflicts_with_all = ["target", "scrape", "server_pid"])]
+    command: Vec<String>,
+}
+
+impl ServerArgs {
+    fn server(&self, launch: &LaunchArgs, payload: &Payload) -> Result<Server, BenchError> {
+        if self.against_sink {
+            return launch.sink()?.start(payload).map(Server::started);
+        }
+        if !self.command.is_empty() {
+            return launch.launch(self.command.clone()).start(payload).map(Server::started);
+        }
+        Ok(Server {
+            target: self.target.clone(),
+            scrape: Some(self.scrape.clone()).filter(|url| url != NO_PAGE),
+            pid: self.server_pid,
+            running: None,
+        })
+    }
+}
+
+#[derive(Args, Debug)]
+struct RunArgs {
+    #[command(flatten)]
+    server: ServerArgs,
     #[command(flatten)]
     workload: WorkloadArgs,
     #[command(flatten)]
@@ -313,36 +370,19 @@ struct RunArgs {
     /// Exit with 1 when a greater share is lost, such as 0.1%
     #[arg(long, value_name = "SHARE", value_parser = parse_share)]
     max_loss: Option<f64>,
-    /// Start this server instead of using one that runs
-    #[arg(last = true, value_name = "COMMAND", conflicts_with_all = ["target", "scrape", "server_pid"])]
-    command: Vec<String>,
 }
 
 impl RunArgs {
-    fn server(&self, payload: &Payload) -> Result<Server, BenchError> {
-        if self.against_sink {
-            return self.launch.sink()?.start(payload).map(Server::started);
-        }
-        if !self.command.is_empty() {
-            return self.launch.launch(self.command.clone()).start(payload).map(Server::started);
-        }
-        Ok(Server {
-            target: self.target.clone(),
-            scrape: Some(self.scrape.clone()).filter(|url| url != NO_PAGE),
-            pid: self.server_pid,
-            running: None,
-        })
-    }
-
     fn run(&self) -> Result<ExitCode, BenchError> {
         let progress = Progress::on_terminal();
         progress.say("rendering the payload");
         let payload = Arc::new(Payload::build(&self.workload.recipe())?);
-        let server = self.server(&payload)?;
+        let server = self.server.server(&self.launch, &payload)?;
         let outcome = run(&self.load.plan(&payload, &server)?, &progress);
         progress.clear();
         let outcome = outcome?;
         self.output.print(&outcome, table::outcome)?;
+        self.output.report(|| report::of_run(&outcome))?;
         Ok(self.verdict(&outcome))
     }
 
@@ -395,6 +435,8 @@ pub fn main(args: impl Iterator<Item = OsString>) -> Result<ExitCode, BenchError
     };
     match cli.command {
         Command::Run(args) => args.run(),
+        Command::FindMax(args) => args.run(),
+        Command::Compare(args) => args.run(),
         Command::Sink(args) => args.run(),
         Command::Mapping => print_mapping(),
     }

@@ -4,11 +4,19 @@
 //! round, the order changes from round to round, and what is shown are medians, their ratio, and how far the rounds
 //! differ.
 
+use std::path::Path;
+use std::time::Duration;
+
 use serde::Serialize;
 
+use super::error::BenchError;
 use super::figure::Unit;
-use super::find_max::Found;
+use super::find_max::{self, Found, find_max, warm};
+use super::launch::Launch;
 use super::outcome::{Outcome, WorkloadFacts};
+use super::plan::Plan;
+use super::progress::Progress;
+use super::run::run;
 
 /// What is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -73,9 +81,11 @@ impl Quantity {
 /// What one server showed in one round.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Round {
-    /// The run at the asked rate, with pages in plain text.
+    /// The run at the asked rate that nobody disturbed, for the cost of lines.
     pub run: Outcome,
-    /// The run with compressed pages.
+    /// The run while pages were asked for as plain text.
+    pub scraped: Option<Outcome>,
+    /// The run while compressed pages were asked for.
     pub gzip_run: Option<Outcome>,
     /// The search for the highest rate, where one was asked for.
     pub search: Option<Found>,
@@ -86,21 +96,16 @@ impl Round {
     #[must_use]
     pub fn value(&self, quantity: Quantity) -> Option<f64> {
         let server = self.run.server.as_ref();
-        let gzip_run = self.gzip_run.as_ref();
+        let (scraped, gzip_run) = (self.scraped.as_ref(), self.gzip_run.as_ref());
+        let last = gzip_run.or(scraped).unwrap_or(&self.run);
         match quantity {
             Quantity::CpuPerMetric => server?.cpu_us_per_metric,
             Quantity::Loss => Some(self.run.accounting.as_ref()?.loss_ratio),
-            Quantity::TimeToVisible => Some(self.run.time_to_visible?.p50_ms),
-            Quantity::Scrape => Some(self.run.scrape.as_ref()?.latency.p50_ms),
+            Quantity::TimeToVisible => Some(scraped?.time_to_visible?.p50_ms),
+            Quantity::Scrape => Some(scraped?.scrape.as_ref()?.latency.p50_ms),
             Quantity::GzipScrape => Some(gzip_run?.scrape.as_ref()?.latency.p50_ms),
-            Quantity::Memory => {
-                let last = gzip_run.and_then(|run| run.server.as_ref()).or(server)?;
-                Some(last.rss_bytes as f64)
-            }
-            Quantity::PeakMemory => {
-                let last = gzip_run.and_then(|run| run.server.as_ref()).or(server)?;
-                Some(last.peak_rss_bytes as f64)
-            }
+            Quantity::Memory => Some(last.server.as_ref()?.rss_bytes as f64),
+            Quantity::PeakMemory => Some(last.server.as_ref()?.peak_rss_bytes as f64),
             Quantity::MaxRate => self.search.as_ref()?.max_per_second,
             Quantity::CpuPerMetricAtMax => self.search.as_ref()?.cpu_us_per_metric,
         }
@@ -163,6 +168,115 @@ const QUANTITIES: [Quantity; 9] = [
     Quantity::TimeToVisible,
     Quantity::Loss,
 ];
+
+/// How to compare.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// How often both take their turn.
+    pub rounds: usize,
+    /// From one page to the next in the runs with pages.
+    pub scrape_every: Duration,
+    /// How to look for the highest rate in each round, if at all.
+    pub search: Option<find_max::Settings>,
+}
+
+/// Lets two servers take turns; each round starts both anew.
+///
+/// The plan says what is sent, how fast and how long; its target and page are those of the server
+/// whose turn it is.
+///
+/// # Errors
+/// When a server cannot be started, or ends before its turn does.
+pub fn compare(
+    plan: &Plan,
+    (a, b): (&Launch, &Launch),
+    settings: &Settings,
+    progress: &Progress,
+) -> Result<Comparison, BenchError> {
+    let mut turns = [Turns::new(a), Turns::new(b)];
+    for round in 0..settings.rounds {
+        for turns in &mut turns {
+            progress.say(format!("round {} of {}", round + 1, settings.rounds));
+            turns.take(plan, settings, progress)?;
+        }
+        // Who begins changes with every round.
+        turns.reverse();
+    }
+    if settings.rounds % 2 == 1 {
+        turns.reverse();
+    }
+    let [a, b] = turns.map(|turns| turns.contender);
+    let workload = a.rounds.first().map(|round| round.run.workload.clone()).unwrap_or_default();
+    let measures = measures(&a.rounds, &b.rounds);
+    let (a, b) = told_apart(a, b);
+    Ok(Comparison { workload, asked_rate: plan.pace.rate(), measures, a, b })
+}
+
+/// One server's turns.
+struct Turns<'l> {
+    launch: &'l Launch,
+    contender: Contender,
+}
+
+impl<'l> Turns<'l> {
+    fn new(launch: &'l Launch) -> Self {
+        let command = launch.command.join(" ");
+        let contender = Contender { command, name: name_of(&launch.command), rounds: Vec::new() };
+        Self { launch, contender }
+    }
+
+    /// Starts the server, looks at it from all sides, and ends it.
+    fn take(
+        &mut self,
+        plan: &Plan,
+        settings: &Settings,
+        progress: &Progress,
+    ) -> Result<(), BenchError> {
+        let server = self.launch.start(&plan.payload)?;
+        let (target, scrape) = (server.target.clone(), Some(server.url.clone()));
+        let quiet = Plan { target, scrape, scrape_every: None, server_pid: None, ..plan.clone() };
+        let scrape_every = Some(settings.scrape_every);
+        let scraped = Plan { scrape_every, gzip: false, ..quiet.clone() };
+        let gzip = Plan { gzip: true, ..scraped.clone() };
+        warm(&quiet, progress)?;
+        let round = Round {
+            run: run(&quiet, progress)?,
+            scraped: Some(run(&scraped, progress)?),
+            gzip_run: Some(run(&gzip, progress)?),
+            search: match &settings.search {
+                Some(search) => Some(find_max(&quiet, search, progress)?),
+                None => None,
+            },
+        };
+        self.contender.rounds.push(round);
+        Ok(())
+    }
+}
+
+/// Programs that only start another one.
+const WRAPPERS: [&str; 6] = ["taskset", "nice", "env", "chrt", "numactl", "setarch"];
+
+/// What a command's program is called.
+fn name_of(command: &[String]) -> String {
+    let is_program = |word: &&str| {
+        !word.starts_with('-')
+            && !word.contains('=')
+            && !word.starts_with(|first: char| first.is_ascii_digit())
+            && !WRAPPERS.contains(word)
+    };
+    let names = command.iter().filter_map(|word| Path::new(word).file_name()?.to_str());
+    names.into_iter().find(is_program).unwrap_or("server").to_owned()
+}
+
+/// Two builds of one program need more than its name.
+fn told_apart(a: Contender, b: Contender) -> (Contender, Contender) {
+    if a.name != b.name {
+        return (a, b);
+    }
+    let name = |letter| format!("{} {letter}", a.name);
+    let (name_a, name_b) = (name("A"), name("B"));
+    (Contender { name: name_a, ..a }, Contender { name: name_b, ..b })
+}
 
 /// Puts the rounds of two servers beside each other.
 #[must_use]
@@ -238,6 +352,25 @@ mod tests {
     fn what_one_of_them_does_not_show_is_not_compared() {
         let measures = measures(&[round(1.0, 0.0)], &[Round::default()]);
         assert!(measures.is_empty());
+    }
+
+    #[test]
+    fn a_server_is_called_after_its_program() {
+        let check = |command: &str, expected: &str| {
+            let words: Vec<String> = command.split(' ').map(str::to_owned).collect();
+            assert_eq!(name_of(&words), expected);
+        };
+        check("target/release/tallyd --web.listen-address=:{web}", "tallyd");
+        check("taskset -c 0 /usr/bin/statsd_exporter", "statsd_exporter");
+        check("env GOMAXPROCS=1 nice -n 5 statsite -f x", "statsite");
+        check("--", "server");
+    }
+
+    #[test]
+    fn two_builds_of_one_program_are_told_apart() {
+        let contender = || Contender { name: "tallyd".to_owned(), ..Contender::default() };
+        let (a, b) = told_apart(contender(), contender());
+        assert_eq!((a.name.as_str(), b.name.as_str()), ("tallyd A", "tallyd B"));
     }
 
     #[test]

@@ -5,7 +5,19 @@
 //! From the first rate on it goes up by 1.7 or down by half until one rate is held and one is not, then to their
 //! geometric mean until they are close. At the end the rate is tried again several times.
 
+use std::time::Duration;
+
+use rustix::process::Pid;
+use rustix::thread::sched_getaffinity;
 use serde::Serialize;
+
+use super::error::BenchError;
+use super::figure::{Figure, Unit};
+use super::outcome::Outcome;
+use super::plan::{Extent, Pace, Plan};
+use super::progress::Progress;
+use super::run::run;
+use super::scrape::Scraper;
 
 /// A search that has not ended by then is on a machine too noisy for an answer.
 const MAX_TRIALS: usize = 24;
@@ -26,6 +38,39 @@ const LEAST_PER_SECOND: f64 = 100.0;
 
 /// A generator that sends less than this share of what it was asked for is at its own limit.
 const GENERATOR_SHARE: f64 = 0.97;
+
+/// CPU time may be this much more than there was: the clocks do not begin at the same moment.
+const CPU_SLACK: f64 = 1.03;
+
+/// Every series is sent once at this rate before the search, so that its creation is no part of it.
+const WARM_PER_SECOND: f64 = 100_000.0;
+
+/// How to search.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Settings {
+    /// The first rate.
+    pub start_per_second: f64,
+    /// How close the highest rate that is held and the lowest that is not have to be; 0.05 is 5 %.
+    pub precision: f64,
+    /// The share of metrics that may be lost.
+    pub max_loss: f64,
+    /// How long each rate is tried.
+    pub trial: Duration,
+    /// How long after the last datagram all has to be visible, besides the time of a page.
+    pub visible_within: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            start_per_second: 100_000.0,
+            precision: 0.05,
+            max_loss: 0.001,
+            trial: Duration::from_secs(3),
+            visible_within: Duration::from_millis(700),
+        }
+    }
+}
 
 /// What became of one rate.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -98,6 +143,90 @@ pub struct Found {
     pub cpu_us_per_metric: Option<f64>,
     /// All trials in their order.
     pub trials: Vec<Trial>,
+    /// The last run that was held at this rate.
+    pub at_max: Option<Outcome>,
+}
+
+/// Searches for the highest rate of a plan's lines; the plan's own pace and extent do not matter.
+///
+/// # Errors
+/// When the server or its page cannot be reached, or there is no page to account by.
+pub fn find_max(
+    plan: &Plan,
+    settings: &Settings,
+    progress: &Progress,
+) -> Result<Found, BenchError> {
+    let Some(url) = &plan.scrape else {
+        return Err(BenchError::Usage("a search needs the server's page: --scrape URL".into()));
+    };
+    warm(plan, progress)?;
+    let page = Scraper::new(url, plan.gzip)?.fetch()?.total;
+    let mut held = Vec::new();
+    let mut number = 0;
+    let mut found = search(settings.start_per_second, settings.precision, |rate| {
+        number += 1;
+        progress.say(format!("trial {number}: {}", Figure(rate, Unit::PerSecond)));
+        let extent = Extent::Duration(settings.trial);
+        let trial = Plan { pace: Pace::Even(rate), extent, scrape_every: None, ..plan.clone() };
+        let outcome = run(&trial, progress)?;
+        let trial = judge(&outcome, rate, settings, page);
+        if trial.verdict == Verdict::Held {
+            held.push(outcome);
+        }
+        Ok::<_, BenchError>(trial)
+    })?;
+    found.at_max = found.max_per_second.and_then(|max| {
+        held.into_iter().rev().find(|outcome| is_near(outcome.sending.rate(), max))
+    });
+    Ok(found)
+}
+
+/// Sends every series once, gently.
+///
+/// # Errors
+/// When the server or its page cannot be reached.
+pub fn warm(plan: &Plan, progress: &Progress) -> Result<(), BenchError> {
+    progress.say("sending every series once");
+    let rate = plan.pace.rate().unwrap_or(WARM_PER_SECOND).min(WARM_PER_SECOND);
+    let extent = Extent::Metrics(plan.payload.series().max(1));
+    run(&Plan { pace: Pace::Even(rate), extent, scrape_every: None, ..plan.clone() }, progress)?;
+    Ok(())
+}
+
+/// Whether a server held a rate; `page` is how long it needs for its page.
+fn judge(outcome: &Outcome, rate: f64, settings: &Settings, page: Duration) -> Trial {
+    let loss_ratio = outcome.accounting.as_ref().map_or(1.0, |accounting| accounting.loss_ratio);
+    let within = (settings.visible_within + 2 * page).as_secs_f64();
+    let is_visible = outcome.settled_after_seconds.is_some_and(|seconds| seconds <= within);
+    let is_overdrawn = outcome.server.as_ref().is_some_and(|server| {
+        let there_was = outcome.sending.seconds * cpus_of(server.pid);
+        server.cpu_seconds > CPU_SLACK * there_was
+    });
+    let verdict = match () {
+        () if loss_ratio > settings.max_loss => Verdict::Loss,
+        () if is_overdrawn || !(is_visible || loss_ratio > 0.0) => Verdict::Backlog,
+        () => Verdict::Held,
+    };
+    Trial {
+        asked_per_second: rate,
+        sent_per_second: outcome.sending.rate(),
+        loss_ratio,
+        visible_after_ms: outcome.settled_after_seconds.map(|seconds| seconds * 1e3),
+        cpu_us_per_metric: outcome.server.as_ref().and_then(|server| server.cpu_us_per_metric),
+        verdict,
+        is_confirming: false,
+    }
+}
+
+/// How many CPUs a process may use at a time.
+fn cpus_of(pid: u32) -> f64 {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    let cpus = sched_getaffinity(pid).map_or(1, |cpus| cpus.count());
+    f64::from(cpus.max(1))
+}
+
+fn is_near(rate: f64, max: f64) -> bool {
+    (rate / max - 1.0).abs() < 0.02
 }
 
 /// Searches from `start` on for the highest rate that `attempt` finds held, to within `precision` (0.05 is 5 %).
@@ -120,7 +249,7 @@ pub fn search<E>(
     };
     let at_max = |trial: &&Trial| {
         trial.verdict == Verdict::Held
-            && max_per_second.is_some_and(|max| (trial.sent_per_second / max - 1.0).abs() < 0.02)
+            && max_per_second.is_some_and(|max| is_near(trial.sent_per_second, max))
     };
     let cpu_us_per_metric =
         search.trials.iter().rev().find(at_max).and_then(|trial| trial.cpu_us_per_metric);
@@ -130,6 +259,7 @@ pub fn search<E>(
         is_confirmed,
         cpu_us_per_metric,
         trials: search.trials,
+        at_max: None,
     })
 }
 

@@ -18,15 +18,15 @@ pub mod scale;
 #[must_use]
 pub fn of_run(outcome: &Outcome) -> String {
     let title = format!("{} → {}", outcome.workload.name, outcome.target);
-    let lead = workload_words(&outcome.workload, outcome.asked_rate);
+    let lead = workload_words(&outcome.workload, &pace_words(outcome.asked_rate));
     let mut sections = vec![Section { tiles: run_tiles(outcome), ..Section::default() }];
     sections.extend(run_details(outcome));
     Page { title, lead, sections }.into_html()
 }
 
-/// The report on a search for the highest rate; `at_max` is the last run at the found rate.
+/// The report on a search for the highest rate.
 #[must_use]
-pub fn of_search(found: &Found, at_max: Option<&Outcome>, target: &str) -> String {
+pub fn of_search(found: &Found, target: &str) -> String {
     let max = found.max_per_second.map_or(f64::NAN, |max| max);
     let limit = format!("limited by {}", found.limited_by.as_str());
     let mut tiles = vec![
@@ -48,12 +48,15 @@ pub fn of_search(found: &Found, at_max: Option<&Outcome>, target: &str) -> Strin
         ..Section::default()
     };
     let mut sections = vec![search];
+    let at_max = found.at_max.as_ref();
     if let Some(outcome) = at_max {
         let heading = "The last run at this rate".to_owned();
         sections.push(Section { heading, tiles: run_tiles(outcome), ..Section::default() });
         sections.extend(run_details(outcome));
     }
-    let lead = at_max.map(|outcome| workload_words(&outcome.workload, None)).unwrap_or_default();
+    let lead = at_max
+        .map(|outcome| workload_words(&outcome.workload, "at rising rates"))
+        .unwrap_or_default();
     Page { title: format!("Highest rate of {target}"), lead, sections }.into_html()
 }
 
@@ -62,10 +65,12 @@ pub fn of_search(found: &Found, at_max: Option<&Outcome>, target: &str) -> Strin
 pub fn of_comparison(comparison: &Comparison) -> String {
     let (a, b) = (&comparison.a, &comparison.b);
     let rounds = a.rounds.len();
-    let lead = format!(
-        "{} Medians of {rounds} rounds in which both took turns; each dot is a round.",
-        workload_words(&comparison.workload, comparison.asked_rate)
-    );
+    let workload = workload_words(&comparison.workload, &pace_words(comparison.asked_rate));
+    let lead = if rounds == 1 {
+        format!("{workload} Both took their turn once.")
+    } else {
+        format!("{workload} Medians of {rounds} rounds in which both took turns; a dot is a round.")
+    };
     // How many times more one loses than the other says nothing: it is nothing at all that counts.
     let is_head = |m: &&Measure| m.ratio.is_some() && m.quantity != Quantity::Loss;
     let heads = comparison.measures.iter().filter(is_head);
@@ -84,13 +89,16 @@ pub fn of_comparison(comparison: &Comparison) -> String {
     Page { title, lead, sections: vec![result, servers] }.into_html()
 }
 
-fn workload_words(workload: &WorkloadFacts, asked_rate: Option<f64>) -> String {
-    let rate = match asked_rate {
+fn pace_words(asked_rate: Option<f64>) -> String {
+    match asked_rate {
         Some(rate) => format!("at {}", Figure(rate, Unit::PerSecond)),
         None => "as fast as possible".to_owned(),
-    };
+    }
+}
+
+fn workload_words(workload: &WorkloadFacts, pace: &str) -> String {
     format!(
-        "Workload {}: {} series, {} metrics and {} in a datagram, {rate}, from {} {}.",
+        "Workload {}: {} series, {} metrics and {} in a datagram, {pace}, from {} {}.",
         workload.name,
         Figure(workload.series as f64, Unit::Count),
         digits(workload.metrics_per_datagram),

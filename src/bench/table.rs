@@ -8,6 +8,10 @@ use super::outcome::{Accounting, Outcome, ServerFacts};
 use super::sink::SinkFacts;
 use super::units::{bytes, grouped, number};
 
+mod trials;
+
+pub(super) use trials::{comparison, search};
+
 /// The whole outcome of a run.
 pub(super) fn outcome(outcome: &Outcome) -> String {
     let mut parts = vec![sending(outcome)];
