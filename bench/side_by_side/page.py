@@ -36,7 +36,8 @@ def plain(results):
 
 def tables(results):
     makers = {"machine": machine, "fixed": fixed, "full": full, "memory": memory, "scrape": scrape, "kinds": kinds,
-              "under_scrape": under_scrape, "transports": transports, "start": start, "growth": growth, "sizing": sizing}
+              "under_scrape": under_scrape, "transports": transports, "start": start, "growth": growth, "sizing": sizing,
+              "in_process": in_process}
     parts = {"scrape": "memory", "sizing": "full"}
     return {name: make(results[parts.get(name, name)]) for name, make in makers.items()
             if parts.get(name, name) in results}
@@ -233,3 +234,7 @@ def sizing(found):
             highest = found[shape]["tallyd"]["max"]["rate"]
             rows.append([f"{metrics} in a datagram", rate(highest / metrics), rate(highest), rate(highest / 2)])
     return table(["metrics", "datagrams, one core", "metrics, one core", "metrics to plan with"], rows)
+
+
+def in_process(found):
+    return "\n".join(["```text", *found, "```"]) + "\n"
