@@ -69,6 +69,8 @@ struct Trial<'p> {
     usage: Option<(Usage, Usage)>,
     sent: Sent,
     seconds: Duration,
+    /// When the last datagram had been sent.
+    ended: Instant,
     settled_after: Option<Duration>,
     accounting: Option<Accounting>,
 }
@@ -93,6 +95,7 @@ impl<'p> Trial<'p> {
             drop(looking.join());
             result
         })?;
+        let ended = Instant::now();
         drain(plan, server);
         let usage = usage.zip(server.and_then(Watched::usage));
         Ok(Self {
@@ -102,6 +105,7 @@ impl<'p> Trial<'p> {
             usage,
             sent,
             seconds,
+            ended,
             settled_after: None,
             accounting: None,
         })
@@ -110,14 +114,13 @@ impl<'p> Trial<'p> {
     /// Scrapes until everything is accounted for, or nothing changes any more.
     fn settle(&mut self, watch: &mut Watch<'_>) -> Result<(), BenchError> {
         let Some(scraper) = watch.scraper else { return Ok(()) };
-        let begin = Instant::now();
         let mut last_change = Instant::now();
         let mut last = self.before.clone();
         let page = loop {
             let fetched = scraper.fetch()?;
             let page = Page::read(&fetched.text);
             if self.evidence(&page.since(&self.before), watch.seen.probes).is_complete() {
-                self.settled_after = Some(begin.elapsed());
+                self.settled_after = Some(self.ended.elapsed());
                 break fetched;
             }
             if is_further(&page, &last) {
