@@ -286,7 +286,7 @@ def growth(bench):
     flags = ["--rate", 200_000, "--duration", f"{bench.seconds}s", "--scrape-every", "0s"]
     for _ in range(bench.rounds):
         for series in counts["series"]:
-            with bench.start(tallyd, "wide", "--line-cache.max-bytes=512MiB") as server:
+            with bench.start(tallyd, "wide") as server:
                 bench.warm(server, "wide", series)
                 outcome = bench.load(server, "wide", "--series", series, *flags)
             result["series"].setdefault(str(series), []).append(cpu(outcome))

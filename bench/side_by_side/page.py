@@ -135,7 +135,13 @@ def machine(found):
     versions = ", ".join(f"{name} {value}" for name, value in found["versions"].items())
     return (f"{found['cpus']} CPUs ({found['cpu']}), {found['memory_gib']} GiB, Linux {found['kernel']}, "
             f"`net.core.rmem_max` {found['rmem_max']:,}. {versions}. Without symbols tallyd has "
-            f"{found['stripped_bytes'] / 2**20:.1f} MiB.\n")
+            f"{found['stripped_bytes'] / 2**20:.1f} MiB. {rounds(found)}\n")
+
+
+def rounds(found):
+    if found["rounds"] == 1:
+        return f"A quick look: one round with runs of {found['seconds']} s, so nothing is known of the spread."
+    return f"Medians of {found['rounds']} rounds with runs of {found['seconds']} s."
 
 
 def fixed(found):

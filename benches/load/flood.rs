@@ -11,7 +11,7 @@ use crate::Extent;
 use crate::stage::{self, HISTOGRAMS, Stage};
 use crate::traffic::{self, LINES_PER_DATAGRAM};
 
-/// What a lane gets by default when there is only one.
+/// So little that the flood has filled it long before its end.
 const LINE_CACHE_BYTES: usize = 64 << 20;
 
 const KNOWN: usize = 1_000;
