@@ -59,7 +59,6 @@ mod tests {
         let recipe =
             Recipe { source, series: Some(20), max_datagram_bytes, new_share: 0.0, seed: 3 };
         let payload = Payload::build(&recipe).unwrap();
-        let mut page = String::new();
         let mut values = HashMap::new();
         for (series, value) in payload
             .datagrams()
@@ -67,9 +66,9 @@ mod tests {
         {
             values.insert(series, value);
         }
-        for (series, value) in &values {
-            page.push_str(&format!("{series} {value}\n"));
-        }
+        let lines: Vec<String> =
+            values.iter().map(|(series, value)| format!("{series} {value}")).collect();
+        let page = lines.join("\n");
         let datagrams = payload.datagrams.len() as u64;
         let all = Sent { next: 0, datagrams, ..Sent::default() };
         let got = check(&payload, &all, page.as_bytes());

@@ -116,7 +116,8 @@ pub struct Accounting {
     pub loss_ratio: f64,
     /// Datagrams that the kernel dropped because the receive buffer was full.
     pub kernel_dropped_datagrams: u64,
-    /// Gauges whose last value on the page is the last one sent; absent where that cannot be said.
+    /// Gauges that show what was sent last; absent where that cannot be said: with several clients,
+    /// with loss, or where the names on the page are not known.
     pub gauges: Option<GaugeCheck>,
 }
 

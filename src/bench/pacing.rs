@@ -107,12 +107,12 @@ mod tests {
     fn what_was_missed_for_longer_than_the_catch_up_is_let_go() {
         let begin = Instant::now();
         let mut clock = Clock::new(EVEN, begin);
-        let Due::Send(count) = clock.due(0, begin + Duration::from_millis(1_000)) else {
+        let Due::Send(count) = clock.due(0, begin + Duration::from_secs(1)) else {
             panic!("something is due")
         };
         assert!((20..=22).contains(&count), "{count}");
         assert_eq!(clock.lag_max(), Duration::from_millis(999));
-        let after = clock.due(count, begin + Duration::from_millis(1_000));
+        let after = clock.due(count, begin + Duration::from_secs(1));
         assert!(matches!(after, Due::Wait(_)), "{after:?}");
     }
 

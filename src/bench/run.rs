@@ -134,7 +134,8 @@ impl<'p> Trial<'p> {
         };
         let gained = Page::read(&page.text).since(&self.before);
         let mut accounting = self.evidence(&gained, watch.seen.probes).account();
-        if accounting.ledger == Ledger::Series {
+        // What was lost may have been the last value of any gauge.
+        if accounting.ledger == Ledger::Series && accounting.loss_ratio <= 0.0 {
             accounting.gauges = self.check_gauges(&page);
         }
         self.accounting = Some(accounting);

@@ -241,10 +241,10 @@ mod tests {
 
     #[test]
     fn a_seed_gives_the_same_bytes_and_another_seed_others() {
-        for workload in Workload::value_variants() {
-            let first = built(*workload, 1);
-            assert!(first.bytes == built(*workload, 1).bytes, "{workload:?}");
-            assert!(first.bytes != built(*workload, 2).bytes, "{workload:?}");
+        for workload in [Workload::Mapped, Workload::Churn] {
+            let first = built(workload, 1);
+            assert!(first.bytes == built(workload, 1).bytes, "{workload:?}");
+            assert!(first.bytes != built(workload, 2).bytes, "{workload:?}");
         }
     }
 
