@@ -29,7 +29,7 @@ mod families;
 pub mod view;
 pub mod expiry;
 
-use cells::{CellRef, LaneCells, LaneReader, SharedCells};
+use cells::{LaneCells, LaneReader, SharedCells};
 use expiry::Wheel;
 use families::Families;
 use series::ByText;
@@ -184,8 +184,9 @@ impl Registry {
     }
 
     /// Makes sure that a lane has a cell of its own for a series.
-    pub fn adopt(&self, lane: &mut LaneCells, cell: CellRef) {
-        lane.adopt(cell, self.shared.spec(cell.column).as_ref());
+    pub fn adopt(&self, lane: &mut LaneCells, series: &Series) {
+        let spec = self.shared.spec(series.cell.column);
+        lane.adopt(series.cell, spec.as_ref(), series.created_millis);
     }
 
     /// The series for a request, made if there is none.
@@ -408,7 +409,7 @@ mod tests {
 
         fn count(&mut self, text: &str, now: u64) {
             let series = self.request(text, &SeriesSpec::Counter, now).unwrap();
-            self.registry.adopt(&mut self.lane, series.cell);
+            self.registry.adopt(&mut self.lane, &series);
             self.lane.increment(series.cell.id, 1.0, now);
         }
 

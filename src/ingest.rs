@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use foldhash::fast::RandomState;
 use tracing::debug;
 
-use crate::aggregate::cells::{CellRef, Clock, LaneCells};
+use crate::aggregate::cells::{CellRef, LaneCells};
 use crate::aggregate::expiry::{Proposal, Reclaim};
 use crate::aggregate::{self, Registry, Request, Series, SeriesSpec};
 use crate::compat::Compat;
@@ -152,11 +152,10 @@ struct Landing {
     effect: Effect,
     scale: Option<f64>,
     cell: Option<CellRef>,
-    created_millis: u64,
 }
 
 impl Landing {
-    const NOWHERE: Self = Self { effect: Effect::None, scale: None, cell: None, created_millis: 0 };
+    const NOWHERE: Self = Self { effect: Effect::None, scale: None, cell: None };
 }
 
 impl Ingest {
@@ -242,16 +241,11 @@ impl Ingest {
             Effect::Set => self.cells.set(cell.id, value, self.now_millis),
             Effect::Change => self.cells.change(cell.id, value, self.now_millis),
             Effect::Observe => {
-                let clock = self.clock(verdict.created_millis);
-                self.cells.observe(cell, value, operation.times, clock);
+                self.cells.observe(cell, value, operation.times, self.now_millis);
             }
         }
         self.counters.repeat(verdict.recipe);
         true
-    }
-
-    fn clock(&self, created_millis: u64) -> Clock {
-        Clock { now_millis: self.now_millis, created_millis }
     }
 
     /// A line that the cache does not know: perhaps it does when the timestamp is left out.
@@ -345,7 +339,6 @@ impl Ingest {
                 recipe,
                 operation,
                 cell: landing.cell,
-                created_millis: landing.created_millis,
                 is_conflict: matches!(fate, Fate::Conflict(_)),
             };
             self.line_cache.insert(key, verdict);
@@ -429,7 +422,7 @@ impl Ingest {
             return Fate::BadValue;
         }
         let (spec, effect) = series_spec(event, sample, rule);
-        let mut landing = Landing { effect, scale: rule.scale, cell: None, created_millis: 0 };
+        let mut landing = Landing { effect, scale: rule.scale, cell: None };
         let series = self.series(line, rule, mapped, &spec);
         tally.add(Stat::TagErrors, u64::from(mapped.refused_tags));
         let Ok(series) = series else {
@@ -443,8 +436,7 @@ impl Ingest {
         };
         tally.add(Stat::Events(event), times);
         landing.cell = Some(series.cell);
-        landing.created_millis = series.created_millis;
-        self.registry.adopt(&mut self.cells, series.cell);
+        self.registry.adopt(&mut self.cells, &series);
         self.take_in(sample, rule, value, &landing);
         let repeats = !sample.relative
             && event != EventType::Set
@@ -503,9 +495,9 @@ impl Ingest {
     /// Puts a value into its cell.
     fn take_in(&mut self, sample: &Sample<'_>, rule: &Rule, value: f64, landing: &Landing) {
         let Some(cell) = landing.cell else { return };
-        let clock = self.clock(landing.created_millis);
         if let Value::Member(member) = sample.value {
-            self.cells.insert(cell, member_hash(&self.config.member_seed, member), clock);
+            let hash = member_hash(&self.config.member_seed, member);
+            self.cells.insert(cell, hash, self.now_millis);
             return;
         }
         match landing.effect {
@@ -515,7 +507,7 @@ impl Ingest {
             Effect::Increment => self.cells.increment(cell.id, value, self.now_millis),
             Effect::Set => self.cells.set(cell.id, value, self.now_millis),
             Effect::Change => self.cells.change(cell.id, value, self.now_millis),
-            Effect::Observe => self.cells.observe(cell, value, sample.times, clock),
+            Effect::Observe => self.cells.observe(cell, value, sample.times, self.now_millis),
             Effect::None => {}
         }
     }

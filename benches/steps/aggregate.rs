@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use criterion::{Criterion, Throughput};
-use tallyd::aggregate::cells::{CellRef, Clock, ColumnId, LaneCells};
+use tallyd::aggregate::cells::{CellRef, ColumnId, LaneCells};
 use tallyd::aggregate::{Registry, Request, SeriesSpec};
 use tallyd::compat::Compat;
 use tallyd::map::observer::{HistogramSpec, NativeSpec, SummarySpec};
@@ -63,21 +63,21 @@ fn adopt(registry: &Registry, spec: &SeriesSpec) -> (LaneCells, Vec<CellRef>) {
             generation: 0,
             now_millis: 0,
         };
-        let cell = registry.series(&request).expect("no other type has the name").cell;
-        registry.adopt(&mut lane, cell);
-        cell
+        let series = registry.series(&request).expect("no other type has the name");
+        registry.adopt(&mut lane, &series);
+        series.cell
     };
     let cells = (0..SERIES).map(series).collect();
     (lane, cells)
 }
 
 fn write(lane: &LaneCells, cell: CellRef, random: u32) {
-    let clock = Clock { now_millis: 1_000, created_millis: 0 };
+    let now_millis = 1_000;
     let value = f64::from(random) / f64::from(u32::MAX);
     match cell.column {
-        ColumnId::Counter => lane.increment(cell.id, 1.0, clock.now_millis),
-        ColumnId::Gauge => lane.set(cell.id, value, clock.now_millis),
-        ColumnId::Histogram(_) | ColumnId::Summary(_) => lane.observe(cell, value, 1, clock),
-        ColumnId::Set(_) => lane.insert(cell, u64::from(random) << 20, clock),
+        ColumnId::Counter => lane.increment(cell.id, 1.0, now_millis),
+        ColumnId::Gauge => lane.set(cell.id, value, now_millis),
+        ColumnId::Histogram(_) | ColumnId::Summary(_) => lane.observe(cell, value, 1, now_millis),
+        ColumnId::Set(_) => lane.insert(cell, u64::from(random) << 20, now_millis),
     }
 }

@@ -270,8 +270,8 @@ impl LaneCells {
         }
     }
 
-    /// Makes sure that this lane has the cell of a series.
-    pub(super) fn adopt(&mut self, cell: CellRef, spec: Option<&SeriesSpec>) {
+    /// Makes sure that this lane has the cell of a series, which was registered at `created_millis`.
+    pub(super) fn adopt(&mut self, cell: CellRef, spec: Option<&SeriesSpec>, created_millis: u64) {
         let CellRef { column, id } = cell;
         match (column, spec) {
             (ColumnId::Counter, _) => self.counters.grow(id, Touched::default),
@@ -281,8 +281,16 @@ impl LaneCells {
             }
             (ColumnId::Summary(layout), Some(spec @ SeriesSpec::Summary(own))) => {
                 self.summaries.grow(layout, id, spec, || SummaryCell::new(own));
+                if let Some((_, cell)) = self.summaries.get(layout, id) {
+                    cell.cell.begin(created_millis);
+                }
             }
-            (ColumnId::Set(layout), Some(spec)) => self.sets.grow(layout, id, spec, SetCell::new),
+            (ColumnId::Set(layout), Some(spec)) => {
+                self.sets.grow(layout, id, spec, SetCell::new);
+                if let Some((_, cell)) = self.sets.get(layout, id) {
+                    cell.cell.begin(created_millis);
+                }
+            }
             (ColumnId::Histogram(_) | ColumnId::Summary(_) | ColumnId::Set(_), _) => {}
         }
     }
@@ -322,7 +330,7 @@ impl LaneCells {
 
     /// Takes a value into a histogram or summary, `times` times over.
     #[inline]
-    pub fn observe(&self, cell: CellRef, value: f64, times: u64, clock: Clock) {
+    pub fn observe(&self, cell: CellRef, value: f64, times: u64, now_millis: u64) {
         match cell.column {
             ColumnId::Histogram(layout) => {
                 if let Some((SeriesSpec::Histogram(spec), cell)) =
@@ -330,13 +338,13 @@ impl LaneCells {
                 {
                     // Relaxed: when exactly native buckets begin does not matter.
                     let native = self.native.load(Ordering::Relaxed);
-                    cell.touch(clock.now_millis).observe(spec, value, times, native);
+                    cell.touch(now_millis).observe(spec, value, times, native);
                 }
             }
             ColumnId::Summary(layout) => {
                 if let Some((SeriesSpec::Summary(spec), cell)) = self.summaries.get(layout, cell.id)
                 {
-                    cell.touch(clock.now_millis).observe(spec, clock.age_millis(), value, times);
+                    cell.touch(now_millis).observe(spec, now_millis, value, times);
                 }
             }
             ColumnId::Counter | ColumnId::Gauge | ColumnId::Set(_) => {}
@@ -344,11 +352,11 @@ impl LaneCells {
     }
 
     /// Takes a member into a set by its hash.
-    pub fn insert(&self, cell: CellRef, hash: u64, clock: Clock) {
+    pub fn insert(&self, cell: CellRef, hash: u64, now_millis: u64) {
         if let ColumnId::Set(layout) = cell.column
             && let Some((SeriesSpec::Set(window), cell)) = self.sets.get(layout, cell.id)
         {
-            cell.touch(clock.now_millis).insert(*window, clock.age_millis(), hash);
+            cell.touch(now_millis).insert(*window, now_millis, hash);
         }
     }
 
@@ -431,21 +439,6 @@ impl LaneCells {
             summaries: Arc::clone(&self.summaries.readers),
             sets: Arc::clone(&self.sets.readers),
         }
-    }
-}
-
-/// The time, and since when a series has been there.
-#[derive(Clone, Copy, Debug)]
-pub struct Clock {
-    /// The time on the process' clock.
-    pub now_millis: u64,
-    /// When the series was registered.
-    pub created_millis: u64,
-}
-
-impl Clock {
-    fn age_millis(self) -> u64 {
-        self.now_millis.saturating_sub(self.created_millis)
     }
 }
 

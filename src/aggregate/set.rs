@@ -37,9 +37,15 @@ impl SetCell {
         Self { window: Window::new() }
     }
 
+    /// Tells when the series was registered; only the thread that inserts may.
+    pub fn begin(&self, created_millis: u64) {
+        self.window.begin(created_millis);
+    }
+
     /// Takes a value in by its 64-bit hash, which all lanes compute alike.
-    pub fn insert(&self, window_millis: u64, age_millis: u64, hash: u64) {
+    pub fn insert(&self, window_millis: u64, now_millis: u64, hash: u64) {
         let hash = spread(hash);
+        let age_millis = self.window.age_millis(now_millis);
         self.window.update(position(window_millis, age_millis), |members| match members {
             Some(Members::Exact(table)) => table.insert(hash),
             Some(Members::Estimate(registers)) => {

@@ -44,8 +44,13 @@ impl SummaryCell {
         Self { count: AtomicU64::new(0), sum: AtomicU64::new(0), window: Window::new() }
     }
 
-    /// Takes `value` in `times` times over; `age_millis` is the time since the series was created.
-    pub fn observe(&self, spec: &SummarySpec, age_millis: u64, value: f64, times: u64) {
+    /// Tells when the series was registered; only the thread that observes may.
+    pub fn begin(&self, created_millis: u64) {
+        self.window.begin(created_millis);
+    }
+
+    /// Takes `value` in `times` times over.
+    pub fn observe(&self, spec: &SummarySpec, now_millis: u64, value: f64, times: u64) {
         // Relaxed, and no atomic addition: this thread is the only writer.
         let count = self.count.load(Ordering::Relaxed);
         self.count.store(count.saturating_add(times), Ordering::Relaxed);
@@ -54,6 +59,7 @@ impl SummaryCell {
         if spec.quantiles.is_empty() || times == 0 {
             return;
         }
+        let age_millis = self.window.age_millis(now_millis);
         self.window.update(position(spec, age_millis), |samples| match samples {
             Some(samples) => samples.take(value, times),
             None => Some(Samples::none().and(value, times)),

@@ -1,6 +1,7 @@
 //! The sliding window of summaries and sets: a ring of slices that turn by the series' age, so
 //! that all lanes' slices begin and end together.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwapOption;
@@ -18,6 +19,8 @@ pub(super) struct Position {
 /// first update.
 #[derive(Debug)]
 pub(super) struct Window<B> {
+    /// When the series was registered.
+    created_millis: AtomicU64,
     slots: OnceLock<Box<[ArcSwapOption<Slice<B>>]>>,
 }
 
@@ -30,7 +33,17 @@ struct Slice<B> {
 impl<B> Window<B> {
     /// An empty window.
     pub(super) fn new() -> Self {
-        Self { slots: OnceLock::new() }
+        Self { created_millis: AtomicU64::new(0), slots: OnceLock::new() }
+    }
+
+    /// Tells when the series was registered; only the thread that updates may.
+    pub(super) fn begin(&self, created_millis: u64) {
+        self.created_millis.store(created_millis, Ordering::Relaxed);
+    }
+
+    /// How old the series is; for the thread that updates.
+    pub(super) fn age_millis(&self, now_millis: u64) -> u64 {
+        now_millis.saturating_sub(self.created_millis.load(Ordering::Relaxed))
     }
 
     /// Hands the current slice's content to `take`, or `None` where the slice is only beginning;

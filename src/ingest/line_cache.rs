@@ -54,8 +54,6 @@ pub struct Verdict {
     pub operation: u32,
     /// The cell the result goes to; `None` where it goes nowhere.
     pub cell: Option<CellRef>,
-    /// When the cell's series was registered.
-    pub created_millis: u64,
     /// Whether it says that the name belongs to another type, which expiry may change.
     pub is_conflict: bool,
 }
@@ -387,7 +385,7 @@ mod tests {
 
     fn verdict(operation: u32) -> Verdict {
         let recipe = RecipeId::from(0);
-        Verdict { recipe, operation, cell: None, created_millis: 0, is_conflict: false }
+        Verdict { recipe, operation, cell: None, is_conflict: false }
     }
 
     fn key<'a>(name: &'a [u8], tail: &'a [u8]) -> Key<'a> {

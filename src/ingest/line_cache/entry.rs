@@ -1,4 +1,4 @@
-//! How an entry of the line cache is written: three words, then the key.
+//! How an entry of the line cache is written: two words, then the key.
 
 use super::Verdict;
 use crate::aggregate::cells::{CellRef, ColumnId};
@@ -7,7 +7,7 @@ use crate::telemetry::RecipeId;
 /// Entries begin at multiples of this, so that four bytes are enough for an address.
 pub(super) const GRAIN_BYTES: usize = 8;
 
-const HEADER_BYTES: usize = 24;
+const HEADER_BYTES: usize = 16;
 
 /// Bits of the second word: the cell's place in its column and the column come first.
 const CONFLICT: u64 = 1 << 48;
@@ -29,7 +29,6 @@ pub(super) struct Header {
     first: u64,
     /// The cell and the marks.
     second: u64,
-    created_millis: u64,
 }
 
 impl Header {
@@ -50,7 +49,6 @@ impl Header {
                 | u64::from(recipe) << 32
                 | u64::from(operation) << 48,
             second: u64::from(id) | u64::from(column) << 32 | conflict,
-            created_millis: verdict.created_millis,
         })
     }
 
@@ -59,18 +57,14 @@ impl Header {
     pub(super) fn read(bytes: &[u8]) -> Option<(Self, &[u8])> {
         let (first, rest) = bytes.split_first_chunk()?;
         let (second, rest) = rest.split_first_chunk()?;
-        let (created_millis, rest) = rest.split_first_chunk()?;
-        let header = Self {
-            first: u64::from_le_bytes(*first),
-            second: u64::from_le_bytes(*second),
-            created_millis: u64::from_le_bytes(*created_millis),
-        };
+        let header =
+            Self { first: u64::from_le_bytes(*first), second: u64::from_le_bytes(*second) };
         Some((header, rest))
     }
 
     /// Writes the header to the beginning of `bytes`, if it has room there.
     pub(super) fn write(self, bytes: &mut [u8]) {
-        let words = [self.first, self.second, self.created_millis];
+        let words = [self.first, self.second];
         for (place, word) in bytes.as_chunks_mut().0.iter_mut().zip(words) {
             *place = word.to_le_bytes();
         }
@@ -109,7 +103,6 @@ impl Header {
             recipe: RecipeId::from(low_half(self.first >> 32)),
             operation: u32::from(low_half(self.first >> 48)),
             cell: column.map(|column| CellRef { column, id }),
-            created_millis: self.created_millis,
             is_conflict: self.second & CONFLICT != 0,
         }
     }
@@ -190,7 +183,6 @@ mod tests {
             recipe: RecipeId::from(u16::MAX),
             operation: 4095,
             cell: None,
-            created_millis: u64::MAX,
             is_conflict: true,
         };
         check(plain, true);
@@ -212,7 +204,6 @@ mod tests {
             recipe: RecipeId::from(1),
             operation: 1,
             cell: Some(CellRef { column: ColumnId::Set(8192), id: 1 }),
-            created_millis: 0,
             is_conflict: false,
         };
         check(plain, false);
