@@ -154,7 +154,7 @@ impl<'a> Page<'a> {
     ///
     /// A part goes from the thread that writes the page to the one that sends it, and on one core
     /// the change of threads costs about what sending 64 KiB does; hence few large parts.
-    pub const PART_BYTES: usize = 256 * 1024;
+    pub const PART_BYTES: usize = 128 * 1024;
 
     /// An empty page that shows all families.
     pub fn new(encoder: Box<dyn Encoder>, sink: &'a mut Sink<'a>) -> Self {
