@@ -65,7 +65,7 @@ pub struct Config {
     pub member_seed: RandomState,
 }
 
-/// One lane's whole path from bytes to cells. It belongs to the lane's thread.
+/// One lane's whole path from bytes to cells. One thread at a time has it.
 #[derive(Debug)]
 pub struct Ingest {
     config: Config,

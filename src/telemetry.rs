@@ -392,7 +392,7 @@ struct LaneReader {
     mapper_cache_length: Arc<AtomicU64>,
 }
 
-/// One lane's counters; only the lane's thread writes them.
+/// One lane's counters; only the lane writes them.
 #[derive(Debug)]
 pub struct LaneCounters {
     telemetry: Arc<Telemetry>,

@@ -245,7 +245,7 @@ impl<T> Layouts<T> {
     }
 }
 
-/// One lane's cells. Only the lane's thread writes them; [`Values`](super::values::Values) reads them.
+/// One lane's cells. Only the lane writes them; [`Values`](super::values::Values) reads them.
 #[derive(Debug)]
 pub struct LaneCells {
     counters: Column<Touched<Sum>>,

@@ -23,7 +23,7 @@ use crate::telemetry::log;
 const DEFAULT_WEB_ADDRESS: &str = ":9102";
 const DEFAULT_TELEMETRY_PATH: &str = "/metrics";
 const DEFAULT_STATSD_ADDRESS: &str = ":9125";
-/// A lane is a thread with buffers of its own; more than this is a slip of the pen.
+/// A lane has threads and buffers of its own; more than this is a slip of the pen.
 const MAX_LANES: i64 = 256;
 const DEFAULT_SOCKET_MODE: &str = "755";
 const DEFAULT_MAPPER_CACHE_ENTRIES: &str = "1000";
