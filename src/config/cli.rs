@@ -41,7 +41,8 @@ const MAX_ARGUMENT_FILES: usize = 100;
     about = "Takes StatsD and DogStatsD datagrams and exposes what they say to Prometheus.",
     after_help = "A flag without a value has an opposite: --no-FLAG for --FLAG. Arguments are also \
                   read from a file given as @FILE, one on each line.",
-    override_usage = "tallyd [FLAGS]",
+    override_usage = "tallyd [FLAGS]\n       \
+                      tallyd bench [COMMAND]    loads a StatsD server; see tallyd bench --help",
     disable_help_flag = true,
     disable_version_flag = true,
     next_help_heading = "General"
