@@ -24,7 +24,6 @@ criterion_group!(
     aggregate::cells,
     expose::formats,
     expose::lanes,
-    expose::http,
     ingest::shapes,
     ingest::kinds,
     ingest::captures,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use foldhash::fast::RandomState;
+use smallvec::SmallVec;
 use tallyd::aggregate::Registry;
 use tallyd::compat::Compat;
 use tallyd::ingest::{Config, Ingest, Source};
@@ -67,8 +68,7 @@ impl Stage {
 pub(crate) fn feed(lane: &mut Ingest, datagrams: &[Vec<u8>]) {
     for batch in datagrams.chunks(BATCH) {
         lane.begin_batch();
-        for datagram in batch {
-            lane.datagram(datagram, Source::Udp);
-        }
+        let batch: SmallVec<[&[u8]; BATCH]> = batch.iter().map(Vec::as_slice).collect();
+        lane.datagrams(&batch, Source::Udp);
     }
 }
