@@ -5,6 +5,7 @@ from html import escape
 
 STYLE = """
 text { font: 13px system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; fill: #3b444d; }
+.page { fill: #ffffff; }
 .title { font-weight: 600; font-size: 14px; fill: #16191d; }
 .value { font-weight: 600; }
 .grid { stroke: #dfe3e8; }
@@ -12,7 +13,7 @@ text { font: 13px system-ui, -apple-system, "Segoe UI", "DejaVu Sans", sans-seri
 .l0 { stroke: #1f5fd0; } .l1 { stroke: #b45309; } .l2 { stroke: #7a8794; }
 .l0, .l1, .l2 { fill: none; stroke-width: 2.5; }
 @media (prefers-color-scheme: dark) {
-  text { fill: #b3bdc7; } .title { fill: #e9edf2; } .grid { stroke: #333b44; }
+  .page { fill: #12161b; } text { fill: #b3bdc7; } .title { fill: #e9edf2; } .grid { stroke: #333b44; }
   .c0 { fill: #6ea8fe; } .c1 { fill: #f3a64b; } .c2 { fill: #94a1ae; } .c3 { fill: #4ade80; } .c4 { fill: #c084fc; }
   .l0 { stroke: #6ea8fe; } .l1 { stroke: #f3a64b; } .l2 { stroke: #94a1ae; }
 }
@@ -24,6 +25,8 @@ WIDTH = 720
 def svg(title, height, body):
     return (f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" role="img" '
             f'aria-label="{escape(title)}">\n<style>{STYLE}</style>\n'
+            # The page around it may be dark where the reader's system is light.
+            f'<rect class="page" width="{WIDTH}" height="{height}" rx="6"/>\n'
             f'<text class="title" x="8" y="20">{escape(title)}</text>\n' + "\n".join(body) + "\n</svg>\n")
 
 
