@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::outcome::{Accounting, Ledger};
 use super::page::Page;
 use super::sender::Sent;
+use super::units::whole;
 
 /// The outcomes of lines in tallyd's own count that keep a metric off the page. Conflicts and bad
 /// samples are counted under the reference's names as well, by which every server is asked.
@@ -215,15 +216,6 @@ fn share(of: u64, part: u64, all: u64) -> u64 {
 
 fn difference(sent: u64, found: u64) -> i64 {
     i64::try_from(i128::from(sent) - i128::from(found)).unwrap_or(i64::MAX)
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "the cast saturates, and counters are never negative"
-)]
-fn whole(number: f64) -> u64 {
-    number.round() as u64
 }
 
 #[cfg(test)]

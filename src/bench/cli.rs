@@ -355,10 +355,9 @@ impl ServerArgs {
     }
 }
 
+/// What all commands that send have in common.
 #[derive(Args, Debug)]
-struct RunArgs {
-    #[command(flatten)]
-    server: ServerArgs,
+struct SendArgs {
     #[command(flatten)]
     workload: WorkloadArgs,
     #[command(flatten)]
@@ -367,6 +366,21 @@ struct RunArgs {
     launch: LaunchArgs,
     #[command(flatten)]
     output: OutputArgs,
+}
+
+impl SendArgs {
+    fn payload(&self, progress: &Progress) -> Result<Arc<Payload>, BenchError> {
+        progress.say("rendering the payload");
+        Payload::build(&self.workload.recipe()).map(Arc::new)
+    }
+}
+
+#[derive(Args, Debug)]
+struct RunArgs {
+    #[command(flatten)]
+    server: ServerArgs,
+    #[command(flatten)]
+    send: SendArgs,
     /// Exit with 1 when a greater share is lost, such as 0.1%
     #[arg(long, value_name = "SHARE", value_parser = parse_share)]
     max_loss: Option<f64>,
@@ -375,14 +389,14 @@ struct RunArgs {
 impl RunArgs {
     fn run(&self) -> Result<ExitCode, BenchError> {
         let progress = Progress::on_terminal();
-        progress.say("rendering the payload");
-        let payload = Arc::new(Payload::build(&self.workload.recipe())?);
-        let server = self.server.server(&self.launch, &payload)?;
-        let outcome = run(&self.load.plan(&payload, &server)?, &progress);
+        let SendArgs { load, launch, output, .. } = &self.send;
+        let payload = self.send.payload(&progress)?;
+        let server = self.server.server(launch, &payload)?;
+        let outcome = run(&load.plan(&payload, &server)?, &progress);
         progress.clear();
         let outcome = outcome?;
-        self.output.print(&outcome, table::outcome)?;
-        self.output.report(|| report::of_run(&outcome))?;
+        output.print(&outcome, table::outcome)?;
+        output.report(|| report::of_run(&outcome))?;
         Ok(self.verdict(&outcome))
     }
 

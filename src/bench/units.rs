@@ -88,12 +88,13 @@ pub(super) fn bytes(count: u64) -> String {
     }
 }
 
+/// The nearest whole number; none is below zero.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "callers pass numbers from 0 to 10^15"
+    reason = "the cast saturates, which no count comes near"
 )]
-fn whole(number: f64) -> u64 {
+pub(super) fn whole(number: f64) -> u64 {
     number.round() as u64
 }
 

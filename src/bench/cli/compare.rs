@@ -1,16 +1,14 @@
 //! `tallyd bench compare`.
 
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 
 use super::find_max::SearchArgs;
-use super::{LaunchArgs, LoadArgs, OutputArgs, Server, WorkloadArgs, parse_time};
+use super::{SendArgs, Server, parse_time};
 use crate::bench::compare::{Settings, compare};
 use crate::bench::error::BenchError;
-use crate::bench::payload::Payload;
 use crate::bench::progress::Progress;
 use crate::bench::target::Target;
 use crate::bench::{report, table};
@@ -41,15 +39,9 @@ pub(super) struct CompareArgs {
     #[arg(long, value_name = "TIME", default_value = "200ms", value_parser = parse_time)]
     page_every: Duration,
     #[command(flatten)]
-    workload: WorkloadArgs,
-    #[command(flatten)]
-    load: LoadArgs,
+    send: SendArgs,
     #[command(flatten)]
     search: SearchArgs,
-    #[command(flatten)]
-    launch: LaunchArgs,
-    #[command(flatten)]
-    output: OutputArgs,
     /// The two servers, each after a `--`
     #[arg(last = true, required = true, value_name = "COMMAND A -- COMMAND B")]
     commands: Vec<String>,
@@ -59,10 +51,9 @@ impl CompareArgs {
     /// Compares, and prints what was found.
     pub(super) fn run(&self) -> Result<ExitCode, BenchError> {
         let (a, b) = split(&self.commands)?;
-        let (a, b) = (self.launch.launch(a), self.launch.launch(b));
+        let (a, b) = (self.send.launch.launch(a), self.send.launch.launch(b));
         let progress = Progress::on_terminal();
-        progress.say("rendering the payload");
-        let payload = Arc::new(Payload::build(&self.workload.recipe())?);
+        let payload = self.send.payload(&progress)?;
         // Each turn puts its own server in this one's place.
         let nobody = Server {
             target: Target::Udp(([127, 0, 0, 1], 0).into()),
@@ -70,7 +61,7 @@ impl CompareArgs {
             pid: None,
             running: None,
         };
-        let plan = self.load.plan(&payload, &nobody)?;
+        let plan = self.send.load.plan(&payload, &nobody)?;
         let settings = Settings {
             rounds: self.rounds.into(),
             scrape_every: self.page_every,
@@ -79,8 +70,8 @@ impl CompareArgs {
         let comparison = compare(&plan, (&a, &b), &settings, &progress);
         progress.clear();
         let comparison = comparison?;
-        self.output.print(&comparison, table::comparison)?;
-        self.output.report(|| report::of_comparison(&comparison))?;
+        self.send.output.print(&comparison, table::comparison)?;
+        self.send.output.report(|| report::of_comparison(&comparison))?;
         Ok(ExitCode::SUCCESS)
     }
 }

@@ -1,15 +1,13 @@
 //! `tallyd bench find-max`.
 
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 
-use super::{LaunchArgs, LoadArgs, OutputArgs, ServerArgs, WorkloadArgs, parse_time};
+use super::{SendArgs, ServerArgs, parse_time};
 use crate::bench::error::BenchError;
 use crate::bench::find_max::{Settings, find_max};
-use crate::bench::payload::Payload;
 use crate::bench::progress::Progress;
 use crate::bench::units::{parse_number, parse_share};
 use crate::bench::{report, table};
@@ -33,15 +31,9 @@ pub(super) struct FindMaxArgs {
     #[command(flatten)]
     server: ServerArgs,
     #[command(flatten)]
-    workload: WorkloadArgs,
-    #[command(flatten)]
-    load: LoadArgs,
+    send: SendArgs,
     #[command(flatten)]
     search: SearchArgs,
-    #[command(flatten)]
-    launch: LaunchArgs,
-    #[command(flatten)]
-    output: OutputArgs,
 }
 
 /// How to search.
@@ -83,15 +75,14 @@ impl FindMaxArgs {
     /// Searches, and prints what was found.
     pub(super) fn run(&self) -> Result<ExitCode, BenchError> {
         let progress = Progress::on_terminal();
-        progress.say("rendering the payload");
-        let payload = Arc::new(Payload::build(&self.workload.recipe())?);
-        let server = self.server.server(&self.launch, &payload)?;
-        let plan = self.load.plan(&payload, &server)?;
+        let payload = self.send.payload(&progress)?;
+        let server = self.server.server(&self.send.launch, &payload)?;
+        let plan = self.send.load.plan(&payload, &server)?;
         let found = find_max(&plan, &self.search.settings(), &progress);
         progress.clear();
         let found = found?;
-        self.output.print(&found, table::search)?;
-        self.output.report(|| report::of_search(&found, &server.target.to_string()))?;
+        self.send.output.print(&found, table::search)?;
+        self.send.output.report(|| report::of_search(&found, &server.target.to_string()))?;
         Ok(ExitCode::SUCCESS)
     }
 }
