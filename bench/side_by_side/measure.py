@@ -321,5 +321,8 @@ def in_process(bench):
 # Parts that --quick leaves out: building a benchmark takes longer than all the others.
 SLOW = {"in_process"}
 
+# Parts without rounds.
+ONCE = {"kinds", "under_scrape", "in_process"}
+
 PARTS = {"fixed": fixed, "full": full, "memory": memory, "kinds": kinds, "under_scrape": under_scrape,
          "transports": transports, "start": start, "growth": growth, "in_process": in_process}

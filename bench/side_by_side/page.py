@@ -35,8 +35,8 @@ def plain(results):
 
 
 def tables(results):
-    makers = {"machine": machine, "fixed": fixed, "full": full, "memory": memory, "scrape": scrape, "kinds": kinds,
-              "under_scrape": under_scrape, "transports": transports, "start": start, "growth": growth, "sizing": sizing,
+    makers = {"machine": machine, "extent": extents, "fixed": fixed, "full": full, "memory": memory, "scrape": scrape,
+              "kinds": kinds, "under_scrape": under_scrape, "transports": transports, "start": start, "growth": growth, "sizing": sizing,
               "in_process": in_process}
     parts = {"scrape": "memory", "sizing": "full"}
     return {name: make(results[parts.get(name, name)]) for name, make in makers.items()
@@ -135,13 +135,17 @@ def machine(found):
     versions = ", ".join(f"{name} {value}" for name, value in found["versions"].items())
     return (f"{found['cpus']} CPUs ({found['cpu']}), {found['memory_gib']} GiB, Linux {found['kernel']}, "
             f"`net.core.rmem_max` {found['rmem_max']:,}. {versions}. Without symbols tallyd has "
-            f"{found['stripped_bytes'] / 2**20:.1f} MiB. {rounds(found)}\n")
+            f"{found['stripped_bytes'] / 2**20:.1f} MiB.\n")
 
 
-def rounds(found):
-    if found["rounds"] == 1:
-        return f"A quick look: one round with runs of {found['seconds']} s, so nothing is known of the spread."
-    return f"Medians of {found['rounds']} rounds with runs of {found['seconds']} s."
+def extents(found):
+    """How often and how long each part was measured; parts can be measured by themselves."""
+    alike = {}
+    for part, extent in found.items():
+        alike.setdefault(tuple(extent), []).append(f"`{part}`")
+    return "".join(f"- {', '.join(parts)}: "
+                   + (f"medians of {rounds} rounds" if rounds > 1 else "once, so nothing is known of the spread")
+                   + f", runs of {seconds} s.\n" for (rounds, seconds), parts in sorted(alike.items(), reverse=True))
 
 
 def fixed(found):
