@@ -2,6 +2,7 @@
 # make test    every test there is; installs what the tests need
 # make lint    formatting, clippy and documentation, all without a warning
 # make fuzz    each fuzz target for FUZZ_SECONDS
+# make grafana-contract  whether what tallyd asks of Grafana fits its own description of its API, which is in SHARED
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -14,6 +15,8 @@ CLIENTS := tests/e2e/clients
 STATSD_EXPORTER ?= $(TARGET)/peers/statsd_exporter
 CARGO_FUZZ := $(TARGET)/tools/bin/cargo-fuzz
 FUZZ_SECONDS ?= 30
+SHARED ?= ../shared
+PRISM := $(TARGET)/tools/prism/node_modules/.bin/prism
 # What the end-to-end tests start; the release build serves as well.
 E2E_BIN ?= $(TARGET)/debug/tallyd
 
@@ -48,9 +51,19 @@ test-reference: tools $(STATSD_EXPORTER)
 
 test-e2e: tools clients $(STATSD_EXPORTER)
 	if [[ $(E2E_BIN) == $(TARGET)/debug/tallyd ]]; then cargo build --locked; fi
+	cargo build --locked --example fake-grafana
 	cd tests/e2e && PYTHONDONTWRITEBYTECODE=1 CARGO_TARGET_DIR=$(TARGET) \
 		TALLYD_BIN=$(abspath $(E2E_BIN)) STATSD_EXPORTER=$(abspath $(STATSD_EXPORTER)) \
 		$(E2E)/python/bin/pytest $(PYTEST_FLAGS)
+
+.PHONY: grafana-contract
+grafana-contract: $(PRISM)
+	PRISM=$(PRISM) CARGO_TARGET_DIR=$(TARGET) \
+		tests/e2e/grafana-contract $(SHARED)/grafana/openapi/grafana-v13.subset.strict.json
+
+$(PRISM): | tools
+	npm install --prefix $(TARGET)/tools/prism --no-package-lock --no-fund --no-audit @stoplight/prism-cli@5.16.0
+	touch $@
 
 .PHONY: tools
 tools:

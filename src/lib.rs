@@ -18,6 +18,7 @@
 
 pub mod compat;
 pub mod units;
+pub mod tls;
 pub mod column;
 pub mod sample;
 pub mod parse;
@@ -27,6 +28,7 @@ pub mod aggregate;
 pub mod ingest;
 pub mod net;
 pub mod expose;
+pub mod grafana;
 pub mod web;
 pub mod config;
 pub mod run;

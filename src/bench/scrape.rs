@@ -46,9 +46,12 @@ impl Scraper {
             .enable_all()
             .build()
             .map_err(|error| BenchError::System("cannot start an event loop", error))?;
-        // A proxy of the environment would be measured instead of the server.
+        crate::tls::install_provider();
+        // A proxy of the environment would be measured instead of the server; the system's
+        // certificates take time to read and are not needed.
         let client = reqwest::Client::builder()
             .no_proxy()
+            .tls_certs_only([])
             .timeout(TIMEOUT)
             .build()
             .map_err(|source| BenchError::Scrape { url: url.to_owned(), source })?;

@@ -42,7 +42,8 @@ const MAX_ARGUMENT_FILES: usize = 100;
     after_help = "A flag without a value has an opposite: --no-FLAG for --FLAG. Arguments are also \
                   read from a file given as @FILE, one on each line.",
     override_usage = "tallyd [FLAGS]\n       \
-                      tallyd bench [COMMAND]    loads a StatsD server; see tallyd bench --help",
+                      tallyd bench [COMMAND]    loads a StatsD server; see tallyd bench --help\n       \
+                      tallyd grafana COMMAND    dashboards, and Grafana; see tallyd grafana --help",
     disable_help_flag = true,
     disable_version_flag = true,
     next_help_heading = "General"

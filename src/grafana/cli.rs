@@ -1,0 +1,102 @@
+//! The command line `tallyd grafana`.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+
+use crate::units::parse_go_duration;
+
+mod error;
+pub mod output;
+pub mod connection;
+
+pub use connection::ConnectionArgs;
+pub use error::CommandError;
+pub use output::{Output, OutputArgs};
+
+/// What a script sees when something differs, was left alone or was not found.
+pub const DIFFERS: u8 = 1;
+/// What a script sees when a command could not be done.
+pub const FAILED: u8 = 2;
+
+const EXAMPLES: &str = "\
+Examples:
+  Write dashboards for what a running tallyd has received:
+    tallyd grafana generate --from http://127.0.0.1:9102 --out dashboards
+  Keep them in Grafana; edits that people made there are left alone:
+    tallyd grafana push --from http://127.0.0.1:9102 --grafana.url http://grafana:3000 \\
+        --grafana.token-file token --folder StatsD
+
+Exit codes: 0 done, 1 something differs, was left alone or was not found, 2 it could not be done.";
+
+/// Makes dashboards, keeps them in Grafana, and asks Grafana.
+#[derive(Debug, Parser)]
+#[command(
+    name = "tallyd grafana",
+    bin_name = "tallyd grafana",
+    after_help = EXAMPLES,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    disable_help_subcommand = true
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {}
+
+/// Does what a command line says; its first word is whatever follows `grafana`.
+///
+/// # Errors
+/// When it cannot be done. Flags that make no sense are told by clap, with the exit code 2.
+pub fn main(args: impl Iterator<Item = OsString>) -> Result<ExitCode, CommandError> {
+    match parse::<Cli>("tallyd grafana", args)? {
+        Ok(cli) => match cli.command {},
+        Err(code) => Ok(code),
+    }
+}
+
+/// Reads the words after a program's name; help, and what is wrong with them, is printed here and
+/// leaves an exit code.
+///
+/// # Errors
+/// When help cannot be printed.
+pub fn parse<P: Parser>(
+    name: &str,
+    args: impl Iterator<Item = OsString>,
+) -> Result<Result<P, ExitCode>, CommandError> {
+    match P::try_parse_from(std::iter::once(OsString::from(name)).chain(args)) {
+        Ok(parsed) => Ok(Ok(parsed)),
+        Err(error) => {
+            error.print().map_err(CommandError::Print)?;
+            Ok(Err(ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(FAILED))))
+        }
+    }
+}
+
+/// Does on this thread what a client does while it waits.
+///
+/// # Errors
+/// When the runtime cannot be had, and whatever `work` has to say.
+pub fn block_on<T, E: From<CommandError>>(
+    work: impl Future<Output = Result<T, E>>,
+) -> Result<T, E> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(CommandError::Runtime)?.block_on(work)
+}
+
+/// Reads a time such as `10s`, more than zero.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn parse_time(text: &str) -> Result<Duration, String> {
+    let nanos = parse_go_duration(text).map_err(|error| error.to_string())?;
+    match u64::try_from(nanos) {
+        Ok(nanos) if nanos > 0 => Ok(Duration::from_nanos(nanos)),
+        _ => Err("must be more than zero".to_owned()),
+    }
+}

@@ -1,0 +1,74 @@
+//! How results are printed: tables for people, JSON for programs.
+
+use std::io::{self, Write as _};
+
+use clap::{Args, ValueEnum};
+use comfy_table::presets::UTF8_BORDERS_ONLY;
+use comfy_table::{ContentArrangement, Table};
+use serde::Serialize;
+
+use super::CommandError;
+
+/// How a result is printed.
+#[derive(Args, Clone, Copy, Debug)]
+#[command(next_help_heading = "Result")]
+pub struct OutputArgs {
+    /// For people or for programs
+    #[arg(long, value_enum, default_value = "table")]
+    pub output: Output,
+}
+
+/// For whom a result is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// A table
+    Table,
+    /// One JSON document
+    Json,
+}
+
+impl OutputArgs {
+    /// Prints a result, as it is or as the text it makes.
+    ///
+    /// # Errors
+    /// When stdout takes no more.
+    pub fn print<T: Serialize + ?Sized>(
+        self,
+        result: &T,
+        text: impl FnOnce(&T) -> String,
+    ) -> Result<(), CommandError> {
+        match self.output {
+            Output::Table => print(&text(result)),
+            Output::Json => {
+                let json = serde_json::to_string_pretty(result).map_err(io::Error::from);
+                print(&(json.map_err(CommandError::Print)? + "\n"))
+            }
+        }
+    }
+}
+
+/// Writes text to stdout as it is.
+///
+/// # Errors
+/// When stdout takes no more.
+pub fn print(text: &str) -> Result<(), CommandError> {
+    io::stdout().lock().write_all(text.as_bytes()).map_err(CommandError::Print)
+}
+
+/// A table of text, with a newline at its end; without rows it says so in a line.
+#[must_use]
+pub fn table<const N: usize>(
+    header: [&str; N],
+    rows: impl IntoIterator<Item = [String; N]>,
+) -> String {
+    let mut table = Table::new();
+    table
+        .load_style(UTF8_BORDERS_ONLY)
+        .set_content_arrangement(ContentArrangement::Disabled)
+        .set_header(header);
+    table.add_rows(rows);
+    if table.is_empty() {
+        return "nothing found\n".to_owned();
+    }
+    table.trim_fmt() + "\n"
+}
