@@ -29,7 +29,7 @@ use tallyd::ingest::{Config, Ingest, Source};
 use tallyd::map::{Rules, cache};
 use tallyd::parse;
 use tallyd::telemetry::Telemetry;
-use tallyd::web::{self, Backend};
+use tallyd::web::{self, Backend, Reply};
 use tokio::runtime::{Builder, Runtime};
 
 const SERIES: u64 = 100_000;
@@ -81,6 +81,10 @@ impl Backend for Stock {
 
     fn reload(&self) -> Result<(), String> {
         Ok(())
+    }
+
+    fn api(&self, _path: &str, _query: &str) -> Reply {
+        Reply { status: 404, content_type: "text/plain", body: String::new() }
     }
 
     fn quit(&self) {}

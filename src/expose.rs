@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use crate::aggregate::histogram::HistogramValue;
 
 use self::negotiate::Format;
-use self::openmetrics::{HasFamily, OpenMetrics};
+use self::openmetrics::{HasFamily, OpenMetrics, UnitOf};
 use self::protobuf::Protobuf;
 use self::text::Text;
 
@@ -92,6 +92,10 @@ pub trait Encoder: Send {
     /// Tells which families the page has besides the one that is being written.
     fn set_families(&mut self, has_family: HasFamily) {
         drop(has_family);
+    }
+    /// Tells the units of families, for formats that have a line for them.
+    fn set_units(&mut self, unit_of: UnitOf) {
+        drop(unit_of);
     }
     /// Whether native buckets appear in this format.
     fn shows_native(&self) -> bool {
@@ -199,6 +203,11 @@ impl<'a> Page<'a> {
     /// Tells which families there are; must come before the first one, where names can clash.
     pub fn set_families(&mut self, has_family: HasFamily) {
         self.encoder.set_families(has_family);
+    }
+
+    /// Tells the units of families; must come before the first one.
+    pub fn set_units(&mut self, unit_of: UnitOf) {
+        self.encoder.set_units(unit_of);
     }
 
     /// Whether native buckets appear on it.
@@ -386,6 +395,23 @@ s_created{x="y"} 1.70000000025e+09
         written.append(&mut sink);
         let expected = "# HELP g \n# TYPE g gauge\ng{x=\"y\"} -Inf\ng{x=\"z\"} 0\n";
         assert_eq!(String::from_utf8(written).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_unit_is_told_where_the_name_ends_with_it() {
+        for (name, kind, is_told) in [
+            ("x_seconds_total", FamilyKind::Counter, true),
+            ("x_seconds", FamilyKind::Gauge, true),
+            ("x", FamilyKind::Gauge, false),
+            ("seconds", FamilyKind::Gauge, false),
+        ] {
+            let mut encoder = Format::OpenMetrics.encoder();
+            encoder.set_units(Arc::new(|_| Some("seconds".into())));
+            let mut page = Vec::new();
+            encoder.begin(&mut page, &Family { name, help: "", kind });
+            let text = String::from_utf8(page).unwrap();
+            assert_eq!(text.ends_with("\n# UNIT x_seconds seconds\n"), is_told, "{text}");
+        }
     }
 
     #[test]

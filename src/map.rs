@@ -21,8 +21,10 @@ mod raw;
 mod options;
 mod check;
 mod rules;
+pub mod preset;
 pub mod cache;
 
+use crate::sample::EventType;
 use observer::{HistogramSpec, SummarySpec};
 
 pub use dialect::PatternError;
@@ -55,6 +57,8 @@ pub struct Rule {
     pub action: Action,
     /// The help text; `None` for the reference's default.
     pub help: Option<Arc<str>>,
+    /// The unit of the values as exposed, such as `seconds`; only for dashboards.
+    pub unit: Option<Arc<str>>,
     /// Whether a client's own tag wins over the rule's label of the same name.
     pub honor_labels: bool,
     /// What every value is multiplied by.
@@ -67,6 +71,21 @@ pub struct Rule {
     pub counter_mode: CounterMode,
     /// Over which time the unique values of a set are counted.
     pub set_window: Duration,
+}
+
+/// What a rule makes as far as the file alone tells.
+#[derive(Clone, Debug)]
+pub struct Outline<'r> {
+    /// The rule.
+    pub rule: &'r Rule,
+    /// The kind of samples it is for, if it says so.
+    pub event: Option<EventType>,
+    /// Whether it says how timings are taken.
+    pub is_observer: bool,
+    /// The family's name, unless it depends on what clients send.
+    pub name: Option<String>,
+    /// The labels that it sets, and their values unless those depend on what clients send.
+    pub labels: Vec<(&'r str, Option<String>)>,
 }
 
 /// What becomes of a matching sample.

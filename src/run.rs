@@ -29,6 +29,8 @@ use crate::web;
 
 pub mod housekeeping;
 pub mod reload;
+pub mod inventory;
+mod api;
 pub mod site;
 
 use housekeeping::Housekeeping;
@@ -50,7 +52,7 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
         info!("Configuration check successful, exiting");
         return Ok(());
     }
-    Server::start(config, rules)?.serve()
+    Server::start(config, Arc::new(rules))?.serve()
 }
 
 fn load_rules(config: &Config) -> anyhow::Result<Rules> {
@@ -90,7 +92,7 @@ struct Server {
 
 impl Server {
     /// Binds every socket before it starts any thread, so a taken port fails the start.
-    fn start(config: &Config, rules: Rules) -> anyhow::Result<Self> {
+    fn start(config: &Config, rules: Arc<Rules>) -> anyhow::Result<Self> {
         let start = Instant::now();
         let sockets = Sockets::bind(&config.net)?;
         let listener = net::listen_tcp("--web.listen-address", &config.web.listen_address)?;
@@ -101,7 +103,7 @@ impl Server {
         let telemetry = Arc::new(Telemetry::default());
         telemetry.process.loaded_mappings.store(rules.len() as u64, Ordering::Relaxed);
         let drops = sockets.kernel_drops();
-        let ingests = ingests(config, rules, start, &registry, &telemetry);
+        let ingests = ingests(config, Arc::clone(&rules), start, &registry, &telemetry);
         let lanes = net::start(sockets, ingests)?;
         let orders = lanes.orders();
 
@@ -119,7 +121,7 @@ impl Server {
             .context("cannot start the housekeeping thread")?;
 
         let file = config.mapping.file.clone();
-        let reloader = Reloader::new(file, config.compat, orders, Arc::clone(&telemetry));
+        let reloader = Reloader::new(file, config.compat, orders, Arc::clone(&telemetry), rules);
         let reloader = Arc::new(reloader);
         let sources = Sources {
             telemetry,
@@ -241,14 +243,14 @@ fn log_addresses(sockets: &Sockets, config: &Config, web: &TcpListener) {
 /// One ingest per lane; the lanes share the line caches' memory evenly.
 fn ingests(
     config: &Config,
-    rules: Rules,
+    rules: Arc<Rules>,
     start: Instant,
     registry: &Arc<Registry>,
     telemetry: &Arc<Telemetry>,
 ) -> Vec<Ingest> {
     let lane = ingest::Config {
         parse: config.parse,
-        rules: Arc::new(rules),
+        rules,
         mapper_cache: config.mapping.cache,
         line_cache_bytes: config.line_cache_bytes / config.net.lanes.max(1),
         event_queue: config.event_queue,

@@ -10,6 +10,8 @@
 //! | `/-/healthy`, `/health`, `/healthz` | 200 |
 //! | `/-/ready` | 200, or 503 before the start is done and once the stop has begun |
 //! | `/-/reload`, `/-/quit` | with `--web.enable-lifecycle`, by PUT or POST |
+//! | `/api/v1/families` | families, kinds, labels, units: what dashboards are made of |
+//! | `/api/v1/dashboard` | a dashboard to import; `?uid=` or `?group=` where there are several |
 
 use std::io;
 use std::net::TcpListener;
@@ -71,9 +73,20 @@ pub struct Config {
     pub compat: Compat,
 }
 
+/// What a path of the API answers.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// The status.
+    pub status: u16,
+    /// What the body is.
+    pub content_type: &'static str,
+    /// The body.
+    pub body: String,
+}
+
 /// The program behind the paths.
 ///
-/// `scrape` and `reload` run on threads that may block; the others must return at once.
+/// `scrape`, `reload` and `api` run on threads that may block; the others must return at once.
 pub trait Backend: Send + Sync + 'static {
     /// Writes all families, sorted by name, but does not finish the page.
     fn scrape(&self, page: &mut Page<'_>);
@@ -84,6 +97,8 @@ pub trait Backend: Send + Sync + 'static {
     /// # Errors
     /// When the old rules stay in force.
     fn reload(&self) -> Result<(), String>;
+    /// Answers a GET for one of the paths below `/api/v1`.
+    fn api(&self, path: &str, query: &str) -> Reply;
     /// Makes the program end, beginning with the `shutdown` given to `serve`.
     fn quit(&self);
 }
@@ -193,6 +208,7 @@ enum Route {
     Ready,
     Reload,
     Quit,
+    Api,
     Missing,
 }
 
@@ -206,6 +222,7 @@ impl Route {
             "/-/ready" => Self::Ready,
             "/-/reload" if config.enable_lifecycle => Self::Reload,
             "/-/quit" if config.enable_lifecycle => Self::Quit,
+            "/api/v1/families" | "/api/v1/dashboard" => Self::Api,
             // As in Go's mux, a path that ends in a slash stands for all below it.
             _ if telemetry.ends_with('/') && path.starts_with(telemetry) => Self::Metrics,
             _ if telemetry.strip_suffix('/') == Some(path) => Self::Metrics,
@@ -233,6 +250,8 @@ async fn answer(State(site): State<Arc<Site>>, request: Request) -> Response {
             site.backend.quit();
             text(StatusCode::OK, "Requesting termination... Goodbye!")
         }
+        Route::Api if is_get => api(&site, &path, request.uri.query().unwrap_or_default()).await,
+        Route::Api => text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n"),
         Route::Healthy | Route::Ready | Route::Reload | Route::Quit => Response::new(Body::empty()),
         Route::Missing => missing(),
     }
@@ -300,6 +319,20 @@ async fn reload(site: &Site) -> Response {
         }
         Ok(_) => text(StatusCode::OK, DONE),
         Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("no reload: {error}\n")),
+    }
+}
+
+async fn api(site: &Site, path: &str, query: &str) -> Response {
+    let (path, query) = (path.to_owned(), query.to_owned());
+    let backend = Arc::clone(&site.backend);
+    match tokio::task::spawn_blocking(move || backend.api(&path, &query)).await {
+        Ok(reply) => {
+            let status = StatusCode::from_u16(reply.status).unwrap_or_default();
+            let mut response = text(status, reply.body);
+            put(response.headers_mut(), CONTENT_TYPE, reply.content_type);
+            response
+        }
+        Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("no answer: {error}\n")),
     }
 }
 
@@ -418,6 +451,15 @@ mod tests {
         check_route("/sub/", "/sub", Route::Metrics);
         check_route("/sub/", "/su", Route::Missing);
         check_route("/metrics", "/-/reload", Route::Missing);
+    }
+
+    #[tokio::test]
+    async fn the_api_gets_path_and_query() {
+        let server = Server::start(Fake::default(), |_| {});
+        let path = "/api/v1/dashboard?uid=a";
+        server.check("GET", path, 404, "/api/v1/dashboard uid=a").await;
+        server.check_header("GET", path, "", ("content-type", "application/json")).await;
+        server.check("POST", "/api/v1/families", 405, "only GET\n").await;
     }
 
     #[tokio::test]
@@ -561,6 +603,11 @@ mod tests {
         fn reload(&self) -> Result<(), String> {
             self.reloads.fetch_add(1, Ordering::Relaxed);
             if self.has_bad_file { Err("line 3".to_owned()) } else { Ok(()) }
+        }
+
+        fn api(&self, path: &str, query: &str) -> Reply {
+            let body = format!("{path} {query}");
+            Reply { status: 404, content_type: "application/json", body }
         }
 
         fn quit(&self) {

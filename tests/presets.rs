@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use tallyd::compat::Compat;
-use tallyd::map::{Loaded, Rules};
+use tallyd::map::{Loaded, Rules, preset};
 use tallyd::sample::EventType;
 
 #[test]
@@ -20,6 +20,48 @@ fn every_preset_loads_without_a_warning() {
             assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
         }
     }
+}
+
+#[test]
+fn presets_make_the_families_and_labels_that_the_applications_call_for() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/presets");
+    for entry in fs::read_dir(folder).unwrap() {
+        let draft = entry.unwrap().path();
+        let preset = draft.file_stem().unwrap().to_str().unwrap();
+        if preset == "gunicorn" {
+            // The draft loses the prefix of two parts.
+            continue;
+        }
+        let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("mapping").join(preset);
+        let ours = load(&ours.with_extension("yaml"), Compat::Reference).rules;
+        let draft = load(&draft, Compat::Reference).rules;
+        // A rule of a glob matches its own pattern, whose stars are then parts.
+        for pattern in (0..draft.len()).map(|index| draft.rule(index).source.replace('*', "x")) {
+            let found = |rules: &Rules| EventType::ALL.map(|event| text(rules, &pattern, event));
+            let (ours, draft) = (found(&ours), found(&draft));
+            let is_for_one_type = ours.iter().any(Option::is_none);
+            let same = ours.iter().zip(&draft).filter(|(ours, draft)| ours == draft).count();
+            assert!(
+                same == ours.len() || (is_for_one_type && ours.iter().any(Option::is_some)),
+                "{preset}: {pattern}: {ours:?}, not {draft:?}"
+            );
+            for (ours, draft) in ours.iter().zip(&draft) {
+                assert!(ours.is_none() || ours == draft, "{preset}: {pattern}: {ours:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn every_preset_can_be_had_by_its_name() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("mapping");
+    let mut files: Vec<String> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned())
+        .collect();
+    files.sort();
+    assert_eq!(files, preset::names().collect::<Vec<_>>());
+    assert!(preset::text("nginx").is_none());
 }
 
 #[test]
@@ -55,10 +97,14 @@ fn load(file: &Path, compat: Compat) -> Loaded {
 fn check(preset: &str, name: &str, event: EventType, expected: &str) {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("mapping").join(preset);
     let rules = load(&file, Compat::Reference).rules;
-    let found = rules.find(name, event).map(|matched| {
+    assert_eq!(text(&rules, name, event).as_deref(), Some(expected), "{name}");
+}
+
+/// The family and labels that a name gets; nothing but the braces where it is dropped.
+fn text(rules: &Rules, name: &str, event: EventType) -> Option<String> {
+    rules.find(name, event).map(|matched| {
         let labels: Vec<String> =
             matched.labels.iter().map(|(label, text)| format!("{label}={text}")).collect();
         format!("{}{{{}}}", matched.name, labels.join(","))
-    });
-    assert_eq!(found.as_deref(), Some(expected), "{name}");
+    })
 }

@@ -99,6 +99,12 @@ impl Values {
         self.gauges.get(id).map_or(0.0, |gauge| gauge.cell.get())
     }
 
+    /// Whether lanes fill native buckets, as they do once somebody has asked for them.
+    #[must_use]
+    pub fn fills_native(&self) -> bool {
+        self.native
+    }
+
     /// The spec of a column with layouts.
     #[must_use]
     pub fn spec(&self, column: ColumnId) -> Option<&SeriesSpec> {

@@ -12,12 +12,16 @@ use super::{Encoder, Family, FamilyKind, Series, Value};
 /// Tells whether the page has a family of that name.
 pub type HasFamily = Arc<dyn Fn(&str) -> bool + Send + Sync>;
 
+/// Tells the unit of a family by its name.
+pub type UnitOf = Arc<dyn Fn(&str) -> Option<Arc<str>> + Send + Sync>;
+
 /// Writes `OpenMetrics`. Of a histogram it shows the classic buckets only.
 ///
 /// `x` and `x_total`, legal neighbours elsewhere, are one family here when either is a counter.
 /// Such a counter keeps its name and is said to be `unknown`: no series may vanish from the page.
 pub struct OpenMetrics {
     has_family: HasFamily,
+    unit_of: UnitOf,
     bounds: ExtraLabels,
     quantiles: ExtraLabels,
     names: Names,
@@ -41,6 +45,7 @@ impl Default for OpenMetrics {
     fn default() -> Self {
         Self {
             has_family: Arc::new(|_| false),
+            unit_of: Arc::new(|_| None),
             bounds: ExtraLabels::new("le", write_real),
             quantiles: ExtraLabels::new("quantile", write_real),
             names: Names::default(),
@@ -74,6 +79,17 @@ impl OpenMetrics {
         if is_taken { (family.name, "unknown") } else { (name, kind) }
     }
 
+    /// Writes the unit of a family, if its name ends with it, as the format demands.
+    fn put_unit(&self, page: &mut Vec<u8>, name: &str) {
+        let Some(unit) = (self.unit_of)(name) else { return };
+        let family = &self.names.family;
+        if family.strip_suffix(&*unit).is_some_and(|rest| rest.ends_with('_')) {
+            for part in ["# UNIT ", family, " ", &unit, "\n"] {
+                page.extend_from_slice(part.as_bytes());
+            }
+        }
+    }
+
     /// Bytes that the lines of a series beside its own labels' take; the longest suffix is `_created`.
     fn bytes(head: Head<'_>, labels: &ExtraLabels) -> usize {
         head.bytes(labels.len() + 3, labels.longest() + "_created".len())
@@ -92,6 +108,7 @@ impl Encoder for OpenMetrics {
         page.push(b' ');
         page.extend_from_slice(kind.as_bytes());
         page.push(b'\n');
+        self.put_unit(page, family.name);
     }
 
     fn series(&mut self, page: &mut Vec<u8>, _family: &Family<'_>, series: &Series<'_>) {
@@ -136,6 +153,10 @@ impl Encoder for OpenMetrics {
 
     fn set_families(&mut self, has_family: HasFamily) {
         self.has_family = has_family;
+    }
+
+    fn set_units(&mut self, unit_of: UnitOf) {
+        self.unit_of = unit_of;
     }
 
     fn finish(&mut self, page: &mut Vec<u8>) {

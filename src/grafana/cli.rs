@@ -11,10 +11,13 @@ use crate::units::parse_go_duration;
 mod error;
 pub mod output;
 pub mod connection;
+pub mod source;
+mod generate;
 
 pub use connection::ConnectionArgs;
 pub use error::CommandError;
 pub use output::{Output, OutputArgs};
+pub use source::{DashboardArgs, InventoryArgs};
 
 /// What a script sees when something differs, was left alone or was not found.
 pub const DIFFERS: u8 = 1;
@@ -47,7 +50,11 @@ struct Cli {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    /// Write dashboards to files
+    #[command(after_help = generate::EXAMPLES)]
+    Generate(Box<generate::GenerateArgs>),
+}
 
 /// Does what a command line says; its first word is whatever follows `grafana`.
 ///
@@ -55,7 +62,9 @@ enum Command {}
 /// When it cannot be done. Flags that make no sense are told by clap, with the exit code 2.
 pub fn main(args: impl Iterator<Item = OsString>) -> Result<ExitCode, CommandError> {
     match parse::<Cli>("tallyd grafana", args)? {
-        Ok(cli) => match cli.command {},
+        Ok(cli) => match cli.command {
+            Command::Generate(args) => block_on(args.run()),
+        },
         Err(code) => Ok(code),
     }
 }

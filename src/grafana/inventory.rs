@@ -5,6 +5,15 @@
 
 use serde::{Deserialize, Serialize};
 
+mod labels;
+mod registry;
+mod mapping;
+mod page;
+mod remote;
+
+pub use mapping::Promise;
+pub use remote::{FetchError, Fetched, fetch};
+
 /// How many values of a label are kept as examples; beyond that only their number is known.
 pub const MAX_EXAMPLES: usize = 20;
 
@@ -55,7 +64,8 @@ pub enum Kind {
         /// Upper bounds of the classic buckets, rising, without `+Inf`.
         #[serde(default)]
         bounds: Vec<f64>,
-        /// Whether the page also has native buckets.
+        /// Whether the page also has native buckets, as it does once somebody has scraped it by
+        /// protobuf.
         #[serde(default)]
         native: bool,
     },
@@ -72,7 +82,8 @@ pub enum Kind {
 pub struct Label {
     /// Its name.
     pub name: String,
-    /// How many different values it has; none when no server was asked.
+    /// How many different values it has, counted up to some thousands; none when no server was
+    /// asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub values: Option<u64>,
     /// Some of the values, sorted; at most [`MAX_EXAMPLES`].

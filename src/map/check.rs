@@ -55,6 +55,8 @@ pub(super) struct Checked {
     pub(super) matcher: Matcher,
     /// `match_metric_type`
     pub(super) event: Option<EventType>,
+    /// Whether it says how timings are taken.
+    pub(super) is_observer: bool,
     pub(super) name: Template,
     pub(super) labels: Vec<(String, Template)>,
 }
@@ -143,6 +145,7 @@ impl Checker {
             line: 0,
             action: Action::Map,
             help: None,
+            unit: None,
             honor_labels: false,
             scale: None,
             ttl: ttl(self.ttl),
@@ -166,8 +169,9 @@ impl Checker {
         let labels = labels.collect();
         let source = written.glob_or_regex.as_ref().map_or("", |text| text.value.as_str());
         let source = source.to_owned();
+        let is_observer = names_observer(&written);
         let rule = self.settings(written, source, place, match_place.line)?;
-        Ok(Checked { rule, matcher, event, name, labels })
+        Ok(Checked { rule, matcher, event, is_observer, name, labels })
     }
 
     fn settings(
@@ -190,6 +194,7 @@ impl Checker {
             counter_mode: self.counter_mode(written.counter_mode.as_ref())?,
             set_window: self.set_window(written.set_window.as_ref())?,
             help: written.help.as_deref().filter(|help| !help.is_empty()).map(Arc::from),
+            unit: written.unit.as_deref().filter(|unit| !unit.is_empty()).map(Arc::from),
             observer: self.observer(written, place)?,
         })
     }
@@ -311,6 +316,16 @@ impl Checker {
             self.notes.push((Place::of(written), text.to_owned()));
         }
     }
+}
+
+/// Whether a rule says how timings are taken, and so is for timings.
+fn names_observer(written: &RawRule) -> bool {
+    written.observer_type.is_some()
+        || written.timer_type.is_some()
+        || written.histogram_options.is_some()
+        || written.summary_options.is_some()
+        || written.buckets.is_some()
+        || written.quantiles.is_some()
 }
 
 fn ttl(written: Nanos) -> Option<Duration> {

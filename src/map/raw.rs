@@ -56,6 +56,7 @@ pub(super) struct RawRule {
     pub(super) observer_type: Option<Spanned<String>>,
     pub(super) match_type: Option<Spanned<String>>,
     pub(super) help: Option<String>,
+    pub(super) unit: Option<String>,
     pub(super) action: Option<Spanned<String>>,
     pub(super) match_metric_type: Option<Spanned<String>>,
     pub(super) ttl: Option<Spanned<Nanos>>,

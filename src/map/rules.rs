@@ -1,8 +1,10 @@
 //! The mapping file: checked as a whole, then asked name by name.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
+use std::sync::Arc;
 
 use super::check::{Checked, Checker, Matcher};
 use super::error::{Fault, Place, RulesError};
@@ -10,7 +12,7 @@ use super::glob::{Globs, Preference, needs_backtracking};
 use super::pattern::Pattern;
 use super::raw::{self, RawFile};
 use super::template::Template;
-use super::{Action, Matched, Rule};
+use super::{Action, Matched, Outline, Rule};
 use crate::compat::Compat;
 use crate::sample::EventType;
 
@@ -25,11 +27,15 @@ pub struct Rules {
     globs: Globs,
     patterns: Vec<PatternRule>,
     default_rule: Rule,
+    /// By the names of families; the first rule for a name counts.
+    units: HashMap<String, Arc<str>>,
 }
 
 #[derive(Debug)]
 struct Entry {
     rule: Rule,
+    event: Option<EventType>,
+    is_observer: bool,
     name: Template,
     labels: Vec<(String, Template)>,
 }
@@ -104,12 +110,13 @@ impl Rules {
 
     fn new(compat: Compat, default_rule: Rule, preference: Preference) -> Self {
         let globs = Globs::new(preference);
-        Self { compat, entries: Vec::new(), globs, patterns: Vec::new(), default_rule }
+        let (entries, patterns, units) = (Vec::new(), Vec::new(), HashMap::new());
+        Self { compat, entries, globs, patterns, default_rule, units }
     }
 
     /// Adds a rule; returns a note where an earlier one takes all its names away.
     fn push(&mut self, checked: Checked) -> Option<(Place, String)> {
-        let Checked { rule, matcher, event, name, labels } = checked;
+        let Checked { rule, matcher, event, is_observer, name, labels } = checked;
         let index = self.entries.len();
         let mut note = None;
         match matcher {
@@ -120,7 +127,10 @@ impl Rules {
                 self.globs.insert(&rule.source, types, u32::try_from(index).unwrap_or(u32::MAX));
             }
         }
-        self.entries.push(Entry { rule, name, labels });
+        if let (Some(unit), Some(name)) = (&rule.unit, name.constant()) {
+            self.units.entry(name).or_insert_with(|| Arc::clone(unit));
+        }
+        self.entries.push(Entry { rule, event, is_observer, name, labels });
         note
     }
 
@@ -161,6 +171,28 @@ impl Rules {
         self.entries.get(index).map_or(&self.default_rule, |entry| &entry.rule)
     }
 
+    /// The unit of a family, where a rule for it says one.
+    #[must_use]
+    pub fn unit(&self, family: &str) -> Option<Arc<str>> {
+        self.units.get(family).cloned()
+    }
+
+    /// What each rule makes as far as it does not depend on names that clients send, in the order
+    /// of the file.
+    pub fn outlines(&self) -> impl Iterator<Item = Outline<'_>> {
+        self.entries.iter().map(|entry| Outline {
+            rule: &entry.rule,
+            event: entry.event,
+            is_observer: entry.is_observer,
+            name: entry.name.constant(),
+            labels: entry
+                .labels
+                .iter()
+                .map(|(key, text)| (key.as_str(), text.constant()))
+                .collect(),
+        })
+    }
+
     /// The rule for a name, if there is one, with the templates filled in.
     ///
     /// Only the result is allocated, and the cost does not grow with the number of globs.
@@ -184,7 +216,7 @@ impl Rules {
     }
 
     fn fill<'n>(&self, index: usize, part: impl Fn(usize) -> &'n str) -> Option<Matched<'_>> {
-        let Entry { rule, name, labels } = self.entries.get(index)?;
+        let Entry { rule, name, labels, .. } = self.entries.get(index)?;
         if rule.action == Action::Drop {
             return Some(Matched { index, rule, name: String::new(), labels: Vec::new() });
         }

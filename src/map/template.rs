@@ -76,6 +76,15 @@ impl Template {
         Self(pieces)
     }
 
+    /// The text of a template without places.
+    pub(crate) fn constant(&self) -> Option<String> {
+        let pieces = self.0.iter().map(|piece| match piece {
+            Piece::Text(text) => Some(text.as_str()),
+            Piece::Capture(_) => None,
+        });
+        pieces.collect()
+    }
+
     /// The text with every place filled in; `capture` gives the n-th part, 0 being the whole.
     pub(crate) fn fill<'a>(&self, capture: impl Fn(usize) -> &'a str) -> String {
         let mut filled = String::new();

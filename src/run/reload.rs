@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 
+use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tracing::{info, warn};
 
@@ -22,20 +23,30 @@ pub struct Reloader {
     compat: Compat,
     orders: Orders,
     telemetry: Arc<Telemetry>,
+    /// Those in force.
+    rules: ArcSwap<Rules>,
     /// How many reloads there were; held while one is under way.
     generation: Mutex<u64>,
 }
 
 impl Reloader {
-    /// A reloader of `file`; without one there is nothing to reload.
+    /// A reloader of `file`, whose rules are in force; without one there is nothing to reload.
     #[must_use]
     pub fn new(
         file: Option<PathBuf>,
         compat: Compat,
         orders: Orders,
         telemetry: Arc<Telemetry>,
+        rules: Arc<Rules>,
     ) -> Self {
-        Self { file, compat, orders, telemetry, generation: Mutex::new(0) }
+        let rules = ArcSwap::new(rules);
+        Self { file, compat, orders, telemetry, rules, generation: Mutex::new(0) }
+    }
+
+    /// The rules in force.
+    #[must_use]
+    pub fn rules(&self) -> Arc<Rules> {
+        self.rules.load_full()
     }
 
     /// Reads the file again. When this returns, every lane follows the new rules; after an error
@@ -72,6 +83,7 @@ impl Reloader {
         drop(order);
         all_done.iter().for_each(drop);
         process.loaded_mappings.store(rules.len() as u64, Ordering::Relaxed);
+        self.rules.store(Arc::clone(&rules));
         process.reloads.fetch_add(1, Ordering::Relaxed);
         info!(rules = rules.len(), "Mapping file reloaded.");
         Ok(())

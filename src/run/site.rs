@@ -6,17 +6,22 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::Notify;
 
+use super::api;
+use super::inventory::Inventories;
 use super::reload::Reloader;
+use crate::compat::Compat;
 use crate::expose::Page;
 use crate::expose::own::{self, Sources};
 use crate::expose::walk::walk;
-use crate::web::Backend;
+use crate::grafana::panels::health::Exporter;
+use crate::web::{Backend, Reply};
 
 /// What HTTP requests reach.
 #[derive(Debug)]
 pub struct Site {
     sources: Sources,
     reloader: Arc<Reloader>,
+    inventories: Arc<Inventories>,
     start: Instant,
     /// When the process' clock began, in seconds since 1970.
     start_seconds: f64,
@@ -37,13 +42,29 @@ impl Site {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let start_seconds = since_1970.as_secs_f64() - start.elapsed().as_secs_f64();
         let is_ready = AtomicBool::new(false);
-        Self { sources, reloader, start, start_seconds, is_ready, quit }
+        let inventories = Inventories::new(&sources.registry, &reloader, start);
+        let inventories = Arc::new(inventories);
+        Self { sources, reloader, inventories, start, start_seconds, is_ready, quit }
     }
 
     /// Tells probes whether samples are taken in.
     pub fn set_ready(&self, is_ready: bool) {
         // Relaxed: a probe that is a moment late asks again.
         self.is_ready.store(is_ready, Ordering::Relaxed);
+    }
+
+    /// What is exposed, as dashboards are made of it.
+    #[must_use]
+    pub fn inventories(&self) -> &Arc<Inventories> {
+        &self.inventories
+    }
+
+    /// Whose own metrics are on the page.
+    fn exporter(&self) -> Exporter {
+        match self.sources.compat {
+            Compat::Extended => Exporter::Tallyd,
+            Compat::Reference => Exporter::Reference,
+        }
     }
 
     fn now_millis(&self) -> u64 {
@@ -56,6 +77,8 @@ impl Backend for Site {
         if page.shows_native() {
             self.sources.registry.start_native();
         }
+        let rules = self.reloader.rules();
+        page.set_units(Arc::new(move |name| rules.unit(name)));
         let own = own::families(&self.sources);
         let read = || self.sources.registry.read(self.now_millis());
         walk(read, &own, self.start_seconds, page);
@@ -67,6 +90,10 @@ impl Backend for Site {
 
     fn reload(&self) -> Result<(), String> {
         self.reloader.reload().map_err(|error| format!("{:#}", anyhow::Error::from(error)))
+    }
+
+    fn api(&self, path: &str, query: &str) -> Reply {
+        api::answer(&self.inventories.get(), self.exporter(), path, query)
     }
 
     fn quit(&self) {

@@ -66,7 +66,7 @@ pub struct AccessArgs {
     /// PEM file with that certificate's key
     #[arg(long = "grafana.key-file", value_name = "FILE")]
     pub key_file: Option<PathBuf>,
-    /// Proxy to Grafana [default: what HTTPS_PROXY and HTTP_PROXY say]
+    /// Proxy [default: what the environment names]
     #[arg(long = "grafana.proxy", value_name = "URL")]
     pub proxy: Option<String>,
     /// How long one request may take

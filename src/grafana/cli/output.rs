@@ -55,6 +55,12 @@ pub fn print(text: &str) -> Result<(), CommandError> {
     io::stdout().lock().write_all(text.as_bytes()).map_err(CommandError::Print)
 }
 
+/// Tells people something beside the result.
+pub fn note(text: &str) {
+    // Where stderr is closed nobody reads it, and the result is not worse for it.
+    writeln!(io::stderr(), "tallyd: {text}").unwrap_or_default();
+}
+
 /// A table of text, with a newline at its end; without rows it says so in a line.
 #[must_use]
 pub fn table<const N: usize>(
