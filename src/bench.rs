@@ -28,7 +28,6 @@ pub mod scrape;
 pub mod page;
 pub mod process;
 pub mod launch;
-pub mod progress;
 mod accounting;
 mod gauges;
 mod watch;

@@ -15,9 +15,11 @@ use crate::parse;
 use crate::telemetry::log;
 
 pub mod units;
+pub mod grafana;
 pub mod cli;
 
 pub use cli::{Cli, Request};
+pub use grafana::Grafana;
 
 /// One lane takes in millions of lines a second, and each costs memory.
 const MAX_DEFAULT_LANES: usize = 4;
@@ -43,6 +45,8 @@ pub struct Config {
     pub mapping: Mapping,
     /// The web server.
     pub web: Web,
+    /// The Grafana in which dashboards are kept, if there is one.
+    pub grafana: Option<Grafana>,
 }
 
 /// What is logged, and how.
@@ -86,6 +90,9 @@ pub enum ConfigError {
         "--web.telemetry-path=`{0}`: a path begins with `/` and has no blanks, `?`, `#` or braces"
     )]
     TelemetryPath(String),
+    /// Flags about Grafana that lack another one, or a file that cannot be read.
+    #[error("{0}")]
+    Grafana(String),
 }
 
 impl TryFrom<Cli> for Config {
@@ -139,6 +146,7 @@ impl TryFrom<Cli> for Config {
                 lifecycle: cli.exposing.enable_lifecycle,
                 openmetrics: cli.exposing.enable_openmetrics,
             },
+            grafana: cli.grafana.checked()?,
         })
     }
 }
@@ -177,7 +185,10 @@ fn given_path(path: PathBuf) -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::grafana::sync::Place;
 
     #[test]
     fn without_flags_the_reference_s_defaults_apply() {
@@ -259,6 +270,21 @@ mod tests {
             let refusal = ConfigError::TelemetryPath(path.to_owned());
             check(&["--web.telemetry-path", path], Err(refusal));
         }
+    }
+
+    #[test]
+    fn grafana_is_left_alone_unless_its_address_is_given() {
+        assert!(config(&["--grafana.folder=A", "--grafana.user=u"]).grafana.is_none());
+        let grafana = config(&["--grafana.url=http://g", "--grafana.min-interval=1m"]).grafana;
+        let grafana = grafana.expect("an address");
+        assert_eq!(grafana.client.url, "http://g");
+        assert_eq!(grafana.settings.place, Place::parse("StatsD"));
+        assert_eq!(grafana.settings.settle, Duration::from_secs(30));
+        assert_eq!(grafana.settings.min_interval, Duration::from_mins(1));
+        let text = "--grafana.user needs --grafana.password-file, --grafana.password or the \
+                    variable GRAFANA_PASSWORD";
+        let refusal = ConfigError::Grafana(text.to_owned());
+        check(&["--grafana.url=http://g", "--grafana.user=u"], Err(refusal));
     }
 
     fn load(args: &[&str]) -> Result<Config, ConfigError> {

@@ -21,6 +21,7 @@ mod group;
 pub mod dashboard;
 pub mod format;
 pub mod code;
+pub mod sync;
 pub mod cli;
 pub mod prometheus;
 

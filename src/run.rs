@@ -32,7 +32,9 @@ pub mod reload;
 pub mod inventory;
 mod api;
 pub mod site;
+pub mod grafana;
 
+use grafana::Connected;
 use housekeeping::Housekeeping;
 use reload::Reloader;
 use site::Site;
@@ -85,6 +87,8 @@ struct Server {
     runtime: Runtime,
     web: JoinHandle<std::io::Result<()>>,
     stop_web: oneshot::Sender<()>,
+    /// Keeps dashboards in Grafana.
+    keeper: Option<JoinHandle<()>>,
     site: Arc<Site>,
     reloader: Arc<Reloader>,
     quit: Arc<Notify>,
@@ -104,6 +108,7 @@ impl Server {
         telemetry.process.loaded_mappings.store(rules.len() as u64, Ordering::Relaxed);
         let drops = sockets.kernel_drops();
         let ingests = ingests(config, Arc::clone(&rules), start, &registry, &telemetry);
+        let grafana = grafana::connect(config.grafana.as_ref(), config.compat)?;
         let lanes = net::start(sockets, ingests)?;
         let orders = lanes.orders();
 
@@ -132,18 +137,14 @@ impl Server {
             compat: config.compat,
         };
         let quit = Arc::new(Notify::new());
-        let site = Arc::new(Site::new(sources, Arc::clone(&reloader), start, Arc::clone(&quit)));
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("web")
-            .on_thread_start(yield_to_lanes)
-            .enable_all()
-            .build()
-            .context("cannot start the web server's threads")?;
+        let site = Site::new(sources, Arc::clone(&reloader), start, Arc::clone(&quit));
+        let site = Arc::new(site.with_grafana(grafana.as_ref().map(Connected::status)));
+        let runtime = web_runtime()?;
         let (stop_web, stopping) = oneshot::channel();
         let shutdown = async { drop(stopping.await) };
         let backend = Arc::clone(&site);
         let web = runtime.spawn(web::serve(listener, web_config(config), backend, shutdown));
+        let keeper = grafana.map(|grafana| runtime.spawn(grafana.keeper(&site).run()));
         site.set_ready(true);
         Ok(Self {
             lanes,
@@ -152,6 +153,7 @@ impl Server {
             runtime,
             web,
             stop_web,
+            keeper,
             site,
             reloader,
             quit,
@@ -162,6 +164,10 @@ impl Server {
     fn serve(self) -> anyhow::Result<()> {
         self.runtime.block_on(wait(&self.reloader, &self.quit))?;
         self.site.set_ready(false);
+        // Whatever it waits for: what it has not written, the next start will.
+        if let Some(keeper) = self.keeper {
+            keeper.abort();
+        }
         self.lanes.stop(DRAIN);
         drop(self.stop_housekeeping);
         if self.housekeeping.join().is_err() {
@@ -169,6 +175,8 @@ impl Server {
         }
         drop(self.stop_web);
         self.runtime.block_on(self.web)??;
+        // A name that is still being looked up would hold the end up for as long as that takes.
+        self.runtime.shutdown_background();
         info!("Stopped.");
         Ok(())
     }
@@ -212,6 +220,17 @@ async fn wait(reloader: &Arc<Reloader>, quit: &Notify) -> anyhow::Result<()> {
 fn yield_to_lanes() {
     // Linux keeps this number per thread. Where it is refused, nothing but the preference is lost.
     rustix::process::nice(5).unwrap_or_default();
+}
+
+/// The threads for all that speaks HTTP.
+fn web_runtime() -> anyhow::Result<Runtime> {
+    Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("web")
+        .on_thread_start(yield_to_lanes)
+        .enable_all()
+        .build()
+        .context("cannot start the web server's threads")
 }
 
 fn web_config(config: &Config) -> web::Config {

@@ -19,7 +19,6 @@ use super::launch::{Launch, Running, Transport};
 use super::outcome::Outcome;
 use super::payload::Payload;
 use super::plan::{Extent, Pace, Plan};
-use super::progress::Progress;
 use super::report;
 use super::run::run;
 use super::sink::{self, SinkPlan};
@@ -27,6 +26,7 @@ use super::table;
 use super::target::{Target, resolve};
 use super::units::{parse_number, parse_share, parse_whole};
 use super::workload::{Recipe, Source, Workload};
+use crate::progress::Progress;
 use crate::units::parse_go_duration;
 
 mod compare;

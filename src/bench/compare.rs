@@ -15,8 +15,8 @@ use super::find_max::{self, Found, find_max, warm};
 use super::launch::Launch;
 use super::outcome::{Outcome, WorkloadFacts};
 use super::plan::Plan;
-use super::progress::Progress;
 use super::run::run;
+use crate::progress::Progress;
 
 /// What is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

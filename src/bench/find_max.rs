@@ -15,9 +15,9 @@ use super::error::BenchError;
 use super::figure::{Figure, Unit};
 use super::outcome::Outcome;
 use super::plan::{Extent, Pace, Plan};
-use super::progress::Progress;
 use super::run::run;
 use super::scrape::Scraper;
+use crate::progress::Progress;
 
 /// A search that has not ended by then is on a machine too noisy for an answer.
 const MAX_TRIALS: usize = 24;

@@ -14,12 +14,12 @@ use super::outcome::{
 use super::page::Page;
 use super::plan::{Pace, Plan};
 use super::process::{UdpQueue, Usage, Watched, udp_queue};
-use super::progress::Progress;
 use super::scrape::{Fetched, Scraper};
 use super::sender::{Counters, Senders, Sent};
 use super::target::{Target, resolve};
 use super::watch::{Seen, Watch};
 use super::workload::{Source, Workload};
+use crate::progress::Progress;
 
 /// From one look at a server that works off what it received to the next.
 const DRAIN_TICK: Duration = Duration::from_millis(10);

@@ -11,9 +11,9 @@ use super::outcome::{Point, ScrapeFacts};
 use super::page::{PROBE, Page};
 use super::plan::Plan;
 use super::process::{Usage, Watched};
-use super::progress::Progress;
 use super::scrape::{Fetched, Scraper};
 use super::sender::Counters;
+use crate::progress::Progress;
 
 const TICK: Duration = Duration::from_millis(50);
 const POINT_EVERY: Duration = Duration::from_millis(500);

@@ -13,6 +13,15 @@ pub mod output;
 pub mod connection;
 pub mod source;
 mod generate;
+pub mod keeping;
+mod list;
+mod push;
+mod pull;
+mod diff;
+mod datasources;
+mod folders;
+mod annotate;
+mod admin;
 
 pub use connection::ConnectionArgs;
 pub use error::CommandError;
@@ -54,6 +63,53 @@ enum Command {
     /// Write dashboards to files
     #[command(after_help = generate::EXAMPLES)]
     Generate(Box<generate::GenerateArgs>),
+    /// Bring Grafana to what is wanted, and leave people's edits alone
+    #[command(after_help = push::EXAMPLES)]
+    Push(Box<push::PushArgs>),
+    /// Show what a push would change
+    #[command(after_help = diff::EXAMPLES)]
+    Diff(Box<diff::DiffArgs>),
+    /// Write dashboards of Grafana to files
+    Pull(Box<pull::PullArgs>),
+    /// List dashboards
+    List(Box<list::ListArgs>),
+    /// Delete dashboards that tallyd wrote
+    Delete(Box<list::DeleteArgs>),
+    /// List data sources, and ask how they are
+    Datasources(Box<datasources::DatasourcesArgs>),
+    /// List, make and delete folders
+    Folders(Box<folders::FoldersArgs>),
+    /// Write a note on dashboards
+    #[command(after_help = annotate::EXAMPLES)]
+    Annotate(Box<annotate::AnnotateArgs>),
+    /// Organisations; needs a server administrator's password
+    #[command(subcommand)]
+    Org(Box<admin::OrgCommand>),
+    /// Users; needs a server administrator's password
+    #[command(subcommand)]
+    User(Box<admin::UserCommand>),
+    /// Teams
+    #[command(subcommand)]
+    Team(Box<admin::TeamCommand>),
+}
+
+impl Command {
+    async fn run(self) -> Result<ExitCode, CommandError> {
+        match self {
+            Self::Generate(args) => args.run().await,
+            Self::Push(args) => args.run().await,
+            Self::Diff(args) => args.run().await,
+            Self::Pull(args) => args.run().await,
+            Self::List(args) => args.run().await,
+            Self::Delete(args) => args.run().await,
+            Self::Datasources(args) => args.run().await,
+            Self::Folders(args) => args.run().await,
+            Self::Annotate(args) => args.run().await,
+            Self::Org(command) => command.run().await,
+            Self::User(command) => command.run().await,
+            Self::Team(command) => command.run().await,
+        }
+    }
 }
 
 /// Does what a command line says; its first word is whatever follows `grafana`.
@@ -62,9 +118,7 @@ enum Command {
 /// When it cannot be done. Flags that make no sense are told by clap, with the exit code 2.
 pub fn main(args: impl Iterator<Item = OsString>) -> Result<ExitCode, CommandError> {
     match parse::<Cli>("tallyd grafana", args)? {
-        Ok(cli) => match cli.command {
-            Command::Generate(args) => block_on(args.run()),
-        },
+        Ok(cli) => block_on(cli.command.run()),
         Err(code) => Ok(code),
     }
 }
@@ -85,6 +139,12 @@ pub fn parse<P: Parser>(
             Ok(Err(ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(FAILED))))
         }
     }
+}
+
+/// The exit code of a command that was done: whether all is as asked for.
+#[must_use]
+pub fn verdict(is_so: bool) -> ExitCode {
+    if is_so { ExitCode::SUCCESS } else { ExitCode::from(DIFFERS) }
 }
 
 /// Does on this thread what a client does while it waits.

@@ -174,7 +174,11 @@ mod tests {
         .series;
         let values: Vec<f64> = series[0].points.iter().map(|point| point.value).collect();
         assert_eq!(series[0].labels["job"], "a");
-        assert!(values[0] == 1.0 && values[1].is_nan() && values[2] == f64::INFINITY);
+        assert!(
+            (values[0] - 1.0).abs() < f64::EPSILON
+                && values[1].is_nan()
+                && values[2] == f64::INFINITY
+        );
         assert_eq!(series[1].points, [Point { time: 10.0, value: -0.0025 }]);
     }
 

@@ -88,7 +88,8 @@ fn list(status: u16, dashboards: &[Dashboard], query: &str) -> Reply {
     json(status, &List { dashboards: dashboards.iter().map(entry).collect() })
 }
 
-fn json(status: u16, value: &impl Serialize) -> Reply {
+/// A value as JSON.
+pub(super) fn json(status: u16, value: &impl Serialize) -> Reply {
     match serde_json::to_string(value) {
         Ok(body) => Reply { status, content_type: "application/json", body: body + "\n" },
         Err(error) => failed(&error),

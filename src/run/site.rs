@@ -9,12 +9,17 @@ use tokio::sync::Notify;
 use super::api;
 use super::inventory::Inventories;
 use super::reload::Reloader;
+use crate::aggregate::Registry;
 use crate::compat::Compat;
 use crate::expose::Page;
 use crate::expose::own::{self, Sources};
 use crate::expose::walk::walk;
 use crate::grafana::panels::health::Exporter;
+use crate::grafana::sync::Status;
 use crate::web::{Backend, Reply};
+
+/// How the keeping of dashboards goes.
+const GRAFANA_PATH: &str = "/api/v1/grafana";
 
 /// What HTTP requests reach.
 #[derive(Debug)]
@@ -27,6 +32,8 @@ pub struct Site {
     start_seconds: f64,
     is_ready: AtomicBool,
     quit: Arc<Notify>,
+    /// How the keeping of dashboards goes, where there is a Grafana.
+    grafana: Option<Arc<Status>>,
 }
 
 impl Site {
@@ -44,13 +51,27 @@ impl Site {
         let is_ready = AtomicBool::new(false);
         let inventories = Inventories::new(&sources.registry, &reloader, start);
         let inventories = Arc::new(inventories);
-        Self { sources, reloader, inventories, start, start_seconds, is_ready, quit }
+        let grafana = None;
+        Self { sources, reloader, inventories, start, start_seconds, is_ready, quit, grafana }
+    }
+
+    /// Shows how the keeping of dashboards goes, too.
+    #[must_use]
+    pub fn with_grafana(mut self, status: Option<Arc<Status>>) -> Self {
+        self.grafana = status;
+        self
     }
 
     /// Tells probes whether samples are taken in.
     pub fn set_ready(&self, is_ready: bool) {
         // Relaxed: a probe that is a moment late asks again.
         self.is_ready.store(is_ready, Ordering::Relaxed);
+    }
+
+    /// The series that are kept.
+    #[must_use]
+    pub fn registry(&self) -> &Arc<Registry> {
+        &self.sources.registry
     }
 
     /// What is exposed, as dashboards are made of it.
@@ -79,7 +100,11 @@ impl Backend for Site {
         }
         let rules = self.reloader.rules();
         page.set_units(Arc::new(move |name| rules.unit(name)));
-        let own = own::families(&self.sources);
+        let mut own = own::families(&self.sources);
+        if let Some(status) = &self.grafana {
+            own.extend(status.families());
+            own.sort_unstable_by_key(|family| family.name);
+        }
         let read = || self.sources.registry.read(self.now_millis());
         walk(read, &own, self.start_seconds, page);
     }
@@ -93,7 +118,13 @@ impl Backend for Site {
     }
 
     fn api(&self, path: &str, query: &str) -> Reply {
-        api::answer(&self.inventories.get(), self.exporter(), path, query)
+        match &self.grafana {
+            _ if path != GRAFANA_PATH => {
+                api::answer(&self.inventories.get(), self.exporter(), path, query)
+            }
+            Some(status) => api::json(200, &status.facts()),
+            None => api::json(404, &"dashboards are not kept: --grafana.url is not set"),
+        }
     }
 
     fn quit(&self) {

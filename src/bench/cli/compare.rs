@@ -9,9 +9,9 @@ use super::find_max::SearchArgs;
 use super::{SendArgs, Server, parse_time};
 use crate::bench::compare::{Settings, compare};
 use crate::bench::error::BenchError;
-use crate::bench::progress::Progress;
 use crate::bench::target::Target;
 use crate::bench::{report, table};
+use crate::progress::Progress;
 
 /// What `--help` ends with.
 pub(super) const EXAMPLES: &str = "\

@@ -8,9 +8,9 @@ use clap::Args;
 use super::{SendArgs, ServerArgs, parse_time};
 use crate::bench::error::BenchError;
 use crate::bench::find_max::{Settings, find_max};
-use crate::bench::progress::Progress;
 use crate::bench::units::{parse_number, parse_share};
 use crate::bench::{report, table};
+use crate::progress::Progress;
 
 /// What `--help` ends with.
 pub(super) const EXAMPLES: &str = "\

@@ -98,6 +98,7 @@ fn page(text: &str) -> Fetched {
 async fn get(url: Url) -> Result<(StatusCode, String), FetchError> {
     let name = url.to_string();
     let ask = |source| FetchError::Ask { url: name.clone(), source };
+    crate::tls::install_provider();
     let client = Client::builder().timeout(TIMEOUT).build().map_err(ask)?;
     let answer = client.get(url).send().await.map_err(ask)?;
     let status = answer.status();
