@@ -33,7 +33,6 @@ mod gauges;
 mod watch;
 pub mod run;
 pub mod sink;
-pub mod figure;
 pub mod find_max;
 pub mod compare;
 mod table;

@@ -29,6 +29,7 @@ pub mod aggregate;
 pub mod ingest;
 pub mod net;
 pub mod expose;
+pub mod chart;
 pub mod grafana;
 pub mod web;
 pub mod config;

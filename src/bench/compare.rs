@@ -10,12 +10,12 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::error::BenchError;
-use super::figure::Unit;
 use super::find_max::{self, Found, find_max, warm};
 use super::launch::Launch;
 use super::outcome::{Outcome, WorkloadFacts};
 use super::plan::Plan;
 use super::run::run;
+use crate::chart::figure::Unit;
 use crate::progress::Progress;
 
 /// What is compared.

@@ -12,11 +12,11 @@ use rustix::thread::sched_getaffinity;
 use serde::Serialize;
 
 use super::error::BenchError;
-use super::figure::{Figure, Unit};
 use super::outcome::Outcome;
 use super::plan::{Extent, Pace, Plan};
 use super::run::run;
 use super::scrape::Scraper;
+use crate::chart::figure::{Figure, Unit};
 use crate::progress::Progress;
 
 /// A search that has not ended by then is on a machine too noisy for an answer.

@@ -3,16 +3,16 @@
 use maud::Markup;
 
 use super::compare::{Comparison, Measure, Quantity};
-use super::figure::{Figure, Unit, digits};
 use super::find_max::{Found, Trial, Verdict};
 use super::latency::Latencies;
 use super::outcome::{Accounting, Outcome, Point, WorkloadFacts};
 use chart::{Bars, Duel, Search, Timeline};
 use page::{Page, Section, Table, Tile};
 
+use crate::chart::figure::{Figure, Unit, digits};
+
 pub mod chart;
 pub mod page;
-pub mod scale;
 
 /// The report on one run.
 #[must_use]

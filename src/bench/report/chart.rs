@@ -6,9 +6,9 @@
 use maud::{Markup, html};
 
 use crate::bench::compare::median;
-use crate::bench::figure::{Figure, Unit};
+use crate::chart::figure::{Figure, Unit};
 
-use super::scale::{Growth, Scale};
+use crate::chart::scale::{Growth, Scale};
 
 const WIDTH: f64 = 400.0;
 const LEFT: f64 = 62.0;

@@ -2,8 +2,8 @@
 
 use super::{finished, table};
 use crate::bench::compare::{Comparison, Measure};
-use crate::bench::figure::{Figure, Unit, digits};
 use crate::bench::find_max::{Found, Trial, Verdict};
+use crate::chart::figure::{Figure, Unit, digits};
 
 /// The rates that were tried, and what was found.
 pub(in crate::bench) fn search(found: &Found) -> String {

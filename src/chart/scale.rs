@@ -1,6 +1,6 @@
 //! From numbers to places on a chart's axis.
 
-use crate::bench::figure::Unit;
+use super::figure::{Figure, Unit, without_zeros};
 
 /// How an axis grows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +39,31 @@ impl Scale {
         }
     }
 
+    /// An axis that shows all of `values` and little else: it begins at zero only where that costs
+    /// no more than a quarter of the room.
+    #[must_use]
+    pub fn fitting(values: impl Iterator<Item = f64>, unit: Unit, places: (f64, f64)) -> Self {
+        // Beyond these the steps between them would not be numbers any more.
+        let tame = |value: f64| if value.abs() < 1e-300 { 0.0 } else { value.clamp(-1e307, 1e307) };
+        let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
+        for value in values.filter(|value| value.is_finite()).map(tame) {
+            (low, high) = (low.min(value), high.max(value));
+        }
+        if low > high {
+            (low, high) = (0.0, 1.0);
+        }
+        let (spread, size) = (high - low, low.abs().max(high.abs()));
+        if spread <= size * 1e-12 {
+            let room = if size > 0.0 { size * 0.05 } else { 1.0 };
+            (low, high) = (low - room, high + room);
+        } else if low > 0.0 && spread >= high * 0.75 {
+            low = 0.0;
+        } else if high < 0.0 && spread >= -low * 0.75 {
+            high = 0.0;
+        }
+        Self::linear(low, high, unit, places)
+    }
+
     fn linear(low: f64, high: f64, unit: Unit, places: (f64, f64)) -> Self {
         let high = if high > low { high } else { low + 1.0 };
         let step = match unit {
@@ -75,6 +100,26 @@ impl Scale {
     #[must_use]
     pub fn ticks(&self) -> &[f64] {
         &self.ticks
+    }
+
+    /// What to write at each of the ticks: figures, with more digits where they would be the same.
+    #[must_use]
+    pub fn labels(&self, unit: Unit) -> Vec<String> {
+        let figures: Vec<String> =
+            self.ticks.iter().map(|tick| Figure(*tick, unit).to_string()).collect();
+        let mut sorted = figures.clone();
+        sorted.sort_unstable();
+        sorted.dedup();
+        if sorted.len() == figures.len() {
+            return figures;
+        }
+        let step = match self.ticks.as_slice() {
+            [first, second, ..] => second - first,
+            _ => 1.0,
+        };
+        let decimals = (0..=12).find(|places| step * 10_f64.powi(*places) >= 0.999);
+        let decimals = usize::try_from(decimals.unwrap_or(12)).unwrap_or(12) + 1;
+        self.ticks.iter().map(|tick| without_zeros(&format!("{tick:.decimals$}"))).collect()
     }
 
     /// Where a value stands; outside of the range it stands at the nearer end.
@@ -121,6 +166,32 @@ mod tests {
         let scale = Scale::over([10.0, 1000.0].into_iter(), Growth::Logarithmic, (0.0, 1.0));
         assert_eq!(scale.ticks(), [10.0, 100.0, 1000.0]);
         assert!((scale.place(100.0) - 0.5).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_fitting_axis_is_tight_unless_zero_is_near() {
+        let check = |values: &[f64], expected: &[&str]| {
+            let scale = Scale::fitting(values.iter().copied(), Unit::Number, (0.0, 1.0));
+            assert_eq!(scale.labels(Unit::Number), expected, "{values:?}");
+            assert!(values.iter().all(|value| (0.0..=1.0).contains(&scale.place(*value))));
+        };
+        check(&[10.0, 100.0], &["0", "25", "50", "75", "100"]);
+        check(&[90.0, 100.0], &["90", "92.5", "95", "97.5", "100"]);
+        check(&[-4.0, 4.0], &["-4", "-2", "0", "2", "4"]);
+        check(
+            &[1e9, 1e9 + 2.0],
+            &["1000000000", "1000000000.5", "1000000001", "1000000001.5", "1000000002"],
+        );
+        check(&[5.0, 5.0], &["4.6", "4.8", "5", "5.2", "5.4"]);
+        check(&[0.0], &["-1", "-0.5", "0", "0.5", "1"]);
+        check(&[], &["0", "0.25", "0.5", "0.75", "1"]);
+        for extreme in [[1e-310, 2e-310], [-1e308, 1e308], [1e300, 1e300], [1e16, 1e16 + 2.0]] {
+            let scale = Scale::fitting(extreme.into_iter(), Unit::Bytes, (0.0, 1.0));
+            let ticks = scale.ticks();
+            assert!(
+                ticks.len() > 1 && ticks.len() < 20 && ticks.iter().all(|tick| tick.is_finite())
+            );
+        }
     }
 
     #[test]
