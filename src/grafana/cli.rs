@@ -22,6 +22,8 @@ mod datasources;
 mod folders;
 mod annotate;
 mod admin;
+mod query;
+pub mod pick;
 
 pub use connection::ConnectionArgs;
 pub use error::CommandError;
@@ -79,6 +81,9 @@ enum Command {
     Datasources(Box<datasources::DatasourcesArgs>),
     /// List, make and delete folders
     Folders(Box<folders::FoldersArgs>),
+    /// Ask Prometheus, and print or draw what it answers
+    #[command(after_help = query::EXAMPLES)]
+    Query(Box<query::QueryArgs>),
     /// Write a note on dashboards
     #[command(after_help = annotate::EXAMPLES)]
     Annotate(Box<annotate::AnnotateArgs>),
@@ -104,6 +109,7 @@ impl Command {
             Self::Delete(args) => args.run().await,
             Self::Datasources(args) => args.run().await,
             Self::Folders(args) => args.run().await,
+            Self::Query(args) => args.run().await,
             Self::Annotate(args) => args.run().await,
             Self::Org(command) => command.run().await,
             Self::User(command) => command.run().await,

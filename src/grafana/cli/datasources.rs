@@ -83,7 +83,10 @@ impl DatasourcesArgs {
 }
 
 /// A data source by its uid, else by its name.
-async fn find(client: &Client, source: &str) -> Result<Option<DataSource>, CommandError> {
+pub(super) async fn find(
+    client: &Client,
+    source: &str,
+) -> Result<Option<DataSource>, CommandError> {
     let failed = || CommandError::failed(format!("read the data source {source}"));
     if let Some(found) = client.datasource(source).await.map_err(failed())? {
         return Ok(Some(found));
