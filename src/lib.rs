@@ -31,6 +31,7 @@ pub mod net;
 pub mod expose;
 pub mod chart;
 pub mod grafana;
+pub mod rules;
 pub mod web;
 pub mod config;
 pub mod run;

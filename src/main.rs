@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use tallyd::bench;
 use tallyd::config::{Cli, Config, Request};
 use tallyd::grafana;
+use tallyd::rules;
 use tallyd::run::run;
 
 /// What a command ends with when it cannot be done; 1 is an answer, such as that too much was lost.
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
     let (result, failure) = match word.as_ref().and_then(|word| word.to_str()) {
         Some("bench") => (bench::cli::main(args.skip(2)).map_err(Into::into), failed),
         Some("grafana") => (grafana::cli::main(args.skip(2)).map_err(Into::into), failed),
+        Some("rules") => (rules::cli::main(args.skip(2)).map_err(Into::into), failed),
         _ => (serve(args), ExitCode::FAILURE),
     };
     result.unwrap_or_else(|error| {
