@@ -1,10 +1,11 @@
 //! The program; everything else is in the library.
 
+use std::io;
 use std::process::ExitCode;
 
-use tallyd::bench;
+use tallyd::bench::{self, error::BenchError};
 use tallyd::config::{Cli, Config, Request};
-use tallyd::grafana;
+use tallyd::grafana::{self, cli::CommandError};
 use tallyd::rules;
 use tallyd::run::run;
 
@@ -24,9 +25,24 @@ fn main() -> ExitCode {
         _ => (serve(args), ExitCode::FAILURE),
     };
     result.unwrap_or_else(|error| {
+        if reader_has_gone(&error) {
+            return ExitCode::SUCCESS;
+        }
         eprintln!("tallyd: error: {error:#}");
         failure
     })
+}
+
+/// Whether the result went to a pipe whose reader has had enough, such as `head`.
+fn reader_has_gone(error: &anyhow::Error) -> bool {
+    let printing = match error.downcast_ref() {
+        Some(BenchError::System(_, io)) => Some(io),
+        _ => match error.downcast_ref() {
+            Some(CommandError::Print(io)) => Some(io),
+            _ => None,
+        },
+    };
+    printing.is_some_and(|io| io.kind() == io::ErrorKind::BrokenPipe)
 }
 
 fn serve(args: std::env::ArgsOs) -> anyhow::Result<ExitCode> {
