@@ -3,9 +3,9 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use diffy::DiffOptions;
 use serde::Serialize;
 use serde_json::Value;
-use similar::TextDiff;
 
 use super::connection::Common;
 use super::keeping::KeepingArgs;
@@ -96,11 +96,13 @@ async fn difference(
     let new = text_of(&wanted.dashboard);
     let from =
         if stored.is_some() { format!("grafana/{}", wanted.uid) } else { "/dev/null".into() };
-    let diff = TextDiff::from_lines(&old, &new);
-    let mut diff = diff.unified_diff();
-    diff.context_radius(CONTEXT_LINES).header(&from, &format!("wanted/{}", wanted.uid));
-    let (uid, title) = (wanted.uid.clone(), wanted.title.clone());
-    Ok(Some(Difference { uid, title, push, diff: diff.to_string() }))
+    let mut options = DiffOptions::new();
+    options
+        .set_context_len(CONTEXT_LINES)
+        .set_original_filename(from)
+        .set_modified_filename(format!("wanted/{}", wanted.uid));
+    let diff = options.create_patch(&old, &new).to_string();
+    Ok(Some(Difference { uid: wanted.uid.clone(), title: wanted.title.clone(), push, diff }))
 }
 
 fn text_of(dashboard: &Value) -> String {
