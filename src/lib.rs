@@ -18,6 +18,7 @@
 
 pub mod compat;
 pub mod units;
+pub mod command;
 pub mod progress;
 pub mod tls;
 pub mod column;

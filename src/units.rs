@@ -1,5 +1,7 @@
 //! Times as Go programs write them.
 
+use std::time::Duration;
+
 use thiserror::Error;
 
 /// Why a text is no duration.
@@ -48,6 +50,25 @@ pub fn parse_go_duration(text: &str) -> Result<i64, DurationError> {
     } else {
         i64::try_from(nanos).map_err(|_| DurationError::TooLong)
     }
+}
+
+/// Reads a time of more than zero, such as `10s`.
+///
+/// # Errors
+/// Says what is wrong with it.
+pub fn parse_time(text: &str) -> Result<Duration, String> {
+    let time = parse_time_or_none(text)?;
+    if time.is_zero() { Err("must be more than zero".to_owned()) } else { Ok(time) }
+}
+
+/// Reads a time that may be zero.
+///
+/// # Errors
+/// Says what is wrong with it.
+pub fn parse_time_or_none(text: &str) -> Result<Duration, String> {
+    let nanos = parse_go_duration(text).map_err(|error| error.to_string())?;
+    let nanos = u64::try_from(nanos).map_err(|_| "must not be negative".to_owned())?;
+    Ok(Duration::from_nanos(nanos))
 }
 
 /// One number with its unit, and what follows them.

@@ -2,7 +2,6 @@
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -26,8 +25,9 @@ use super::table;
 use super::target::{Target, resolve};
 use super::units::{parse_number, parse_share, parse_whole};
 use super::workload::{Recipe, Source, Workload};
+use crate::command;
 use crate::progress::Progress;
-use crate::units::parse_go_duration;
+use crate::units::{parse_time, parse_time_or_none};
 
 mod compare;
 mod find_max;
@@ -298,13 +298,10 @@ impl OutputArgs {
         text: fn(&T) -> String,
     ) -> Result<(), BenchError> {
         let printed = match self.output {
-            Format::Text => Ok(text(result)),
-            Format::Json => serde_json::to_string_pretty(result).map(|json| json + "\n"),
+            Format::Text => command::print(&text(result)),
+            Format::Json => command::print_json(result),
         };
-        printed
-            .map_err(io::Error::from)
-            .and_then(|printed| io::stdout().lock().write_all(printed.as_bytes()))
-            .map_err(|error| BenchError::System("cannot print the result", error))
+        printed.map_err(|error| BenchError::System("cannot print the result", error))
     }
 
     /// Writes the report that `html` makes, if one was asked for.
@@ -437,15 +434,10 @@ impl SinkArgs {
 /// # Errors
 /// When it cannot be done. Flags that make no sense are told by clap, with the exit code 2.
 pub fn main(args: impl Iterator<Item = OsString>) -> Result<ExitCode, BenchError> {
-    let parsed = Cli::try_parse_from(with_command(args.collect()));
-    let cli = match parsed {
+    let parsed = command::parse::<Cli>(with_command(args.collect()));
+    let cli = match parsed.map_err(|error| BenchError::System("cannot print the help", error))? {
         Ok(cli) => cli,
-        Err(error) => {
-            let code = u8::try_from(error.exit_code()).unwrap_or(2);
-            let printed = error.print();
-            printed.map_err(|error| BenchError::System("cannot print the help", error))?;
-            return Ok(ExitCode::from(code));
-        }
+        Err(code) => return Ok(code),
     };
     match cli.command {
         Command::Run(args) => args.run(),
@@ -470,20 +462,6 @@ fn print_mapping() -> Result<ExitCode, BenchError> {
     let recipe = Recipe { source, series: None, max_datagram_bytes: None, new_share: 0.0, seed: 1 };
     let payload = Payload::build(&recipe)?;
     let text = payload.mapping().unwrap_or_default();
-    io::stdout()
-        .lock()
-        .write_all(text.as_bytes())
-        .map_err(|error| BenchError::System("cannot print the mapping", error))?;
+    command::print(text).map_err(|error| BenchError::System("cannot print the mapping", error))?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn parse_time(text: &str) -> Result<Duration, String> {
-    let time = parse_time_or_none(text)?;
-    if time.is_zero() { Err("must be more than zero".to_owned()) } else { Ok(time) }
-}
-
-fn parse_time_or_none(text: &str) -> Result<Duration, String> {
-    let nanos = parse_go_duration(text).map_err(|error| error.to_string())?;
-    let nanos = u64::try_from(nanos).map_err(|_| "must not be negative".to_owned())?;
-    Ok(Duration::from_nanos(nanos))
 }

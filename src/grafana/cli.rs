@@ -2,11 +2,10 @@
 
 use std::ffi::OsString;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 
-use crate::units::parse_go_duration;
+use crate::command;
 
 mod error;
 pub mod output;
@@ -32,8 +31,6 @@ pub use source::{DashboardArgs, InventoryArgs};
 
 /// What a script sees when something differs, was left alone or was not found.
 pub const DIFFERS: u8 = 1;
-/// What a script sees when a command could not be done.
-pub const FAILED: u8 = 2;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -129,8 +126,7 @@ pub fn main(args: impl Iterator<Item = OsString>) -> Result<ExitCode, CommandErr
     }
 }
 
-/// Reads the words after a program's name; help, and what is wrong with them, is printed here and
-/// leaves an exit code.
+/// Reads the words after a program's name, as `command::parse` does.
 ///
 /// # Errors
 /// When help cannot be printed.
@@ -138,13 +134,8 @@ pub fn parse<P: Parser>(
     name: &str,
     args: impl Iterator<Item = OsString>,
 ) -> Result<Result<P, ExitCode>, CommandError> {
-    match P::try_parse_from(std::iter::once(OsString::from(name)).chain(args)) {
-        Ok(parsed) => Ok(Ok(parsed)),
-        Err(error) => {
-            error.print().map_err(CommandError::Print)?;
-            Ok(Err(ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(FAILED))))
-        }
-    }
+    let words = std::iter::once(OsString::from(name)).chain(args);
+    command::parse(words).map_err(CommandError::Print)
 }
 
 /// The exit code of a command that was done: whether all is as asked for.
@@ -162,16 +153,4 @@ pub fn block_on<T, E: From<CommandError>>(
 ) -> Result<T, E> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.map_err(CommandError::Runtime)?.block_on(work)
-}
-
-/// Reads a time such as `10s`, more than zero.
-///
-/// # Errors
-/// What is wrong with it.
-pub fn parse_time(text: &str) -> Result<Duration, String> {
-    let nanos = parse_go_duration(text).map_err(|error| error.to_string())?;
-    match u64::try_from(nanos) {
-        Ok(nanos) if nanos > 0 => Ok(Duration::from_nanos(nanos)),
-        _ => Err("must be more than zero".to_owned()),
-    }
 }

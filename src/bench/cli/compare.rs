@@ -6,12 +6,13 @@ use std::time::Duration;
 use clap::Args;
 
 use super::find_max::SearchArgs;
-use super::{SendArgs, Server, parse_time};
+use super::{SendArgs, Server};
 use crate::bench::compare::{Settings, compare};
 use crate::bench::error::BenchError;
 use crate::bench::target::Target;
 use crate::bench::{report, table};
 use crate::progress::Progress;
+use crate::units::parse_time;
 
 /// What `--help` ends with.
 pub(super) const EXAMPLES: &str = "\

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{SendArgs, ServerArgs, parse_time};
+use super::{SendArgs, ServerArgs};
 use crate::bench::error::BenchError;
 use crate::bench::find_max::{Settings, find_max};
 use crate::bench::units::{parse_number, parse_share};
 use crate::bench::{report, table};
 use crate::progress::Progress;
+use crate::units::parse_time;
 
 /// What `--help` ends with.
 pub(super) const EXAMPLES: &str = "\

@@ -6,9 +6,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use clap::Args;
 use serde::Serialize;
 
+use super::CommandError;
 use super::connection::Common;
-use super::{CommandError, parse_time};
 use crate::grafana::client::Annotation;
+use crate::units::parse_time;
 
 pub(super) const EXAMPLES: &str = "\
 Example:

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::{CommandError, OutputArgs, parse_time};
+use super::{CommandError, OutputArgs};
 use crate::grafana::client::{ApiChoice, Client, Config, Credentials, Secret, Tls};
+use crate::units::parse_time;
 
 /// How often a command asks again when Grafana cannot answer for now.
 const RETRIES: u32 = 3;

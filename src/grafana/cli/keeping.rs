@@ -8,7 +8,8 @@ use clap::Args;
 use serde_json::Value;
 
 use super::output::{OutputArgs, table};
-use super::{CommandError, FAILED, verdict};
+use super::{CommandError, verdict};
+use crate::command::FAILED;
 use crate::grafana::sync::{OnDrift, Owner, Place, Report, Rules, Wanted};
 
 /// What happens to dashboards that somebody else has written or changed.

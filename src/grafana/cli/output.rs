@@ -8,6 +8,7 @@ use comfy_table::{ContentArrangement, Table};
 use serde::Serialize;
 
 use super::CommandError;
+use crate::command;
 
 /// How a result is printed.
 #[derive(Args, Clone, Copy, Debug)]
@@ -38,12 +39,10 @@ impl OutputArgs {
         text: impl FnOnce(&T) -> String,
     ) -> Result<(), CommandError> {
         match self.output {
-            Output::Table => print(&text(result)),
-            Output::Json => {
-                let json = serde_json::to_string_pretty(result).map_err(io::Error::from);
-                print(&(json.map_err(CommandError::Print)? + "\n"))
-            }
+            Output::Table => command::print(&text(result)),
+            Output::Json => command::print_json(result),
         }
+        .map_err(CommandError::Print)
     }
 }
 
@@ -52,7 +51,7 @@ impl OutputArgs {
 /// # Errors
 /// When stdout takes no more.
 pub fn print(text: &str) -> Result<(), CommandError> {
-    io::stdout().lock().write_all(text.as_bytes()).map_err(CommandError::Print)
+    command::print(text).map_err(CommandError::Print)
 }
 
 /// Tells people something beside the result.

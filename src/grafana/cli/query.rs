@@ -16,6 +16,7 @@ use super::{CommandError, ConnectionArgs, DIFFERS, output, pick};
 use crate::chart::plot::{Line, MIN_WIDTH, Plot, Theme};
 use crate::chart::terminal::Terminal;
 use crate::chart::{Clock, Unit, picture};
+use crate::command;
 use crate::grafana::prometheus::{Answer, Range, Series};
 use when::Span;
 
@@ -187,11 +188,7 @@ impl QueryArgs {
                 let text = csv(&answer.series, clock);
                 output::print(&text.map_err(CommandError::failed("write the values as CSV"))?)
             }
-            Form::Json => {
-                let text = serde_json::to_string_pretty(answer);
-                let text = text.map_err(CommandError::failed("write the values as JSON"))?;
-                output::print(&(text + "\n"))
-            }
+            Form::Json => command::print_json(answer).map_err(CommandError::Print),
         }
     }
 
