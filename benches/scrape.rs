@@ -25,7 +25,7 @@ use tallyd::compat::Compat;
 use tallyd::expose::Page;
 use tallyd::expose::negotiate::Format;
 use tallyd::expose::walk::walk;
-use tallyd::ingest::{Config, Ingest, Source};
+use tallyd::ingest::{Config, Ingest, Sender};
 use tallyd::map::{Rules, cache};
 use tallyd::parse;
 use tallyd::telemetry::Telemetry;
@@ -65,7 +65,7 @@ fn stock() -> Stock {
             family @ 5..7 => format!("bench.g{family}.inflight:{}|g|#{tags}", i % 1000),
             family => format!("bench.t{family}.latency:{}.3|ms|#{tags}", i % 5000),
         };
-        ingest.datagrams(&[line.as_bytes()], Source::Udp);
+        ingest.line(line.as_bytes(), Sender::Unknown);
     }
     Stock { registry, _ingest: ingest }
 }

@@ -399,7 +399,7 @@ mod tests {
     use parking_lot::Mutex;
 
     use super::*;
-    use crate::ingest::Order;
+    use crate::ingest::{Datagram, Order, Sender};
     use crate::telemetry::Stat;
 
     /// Remembers what a lane handed to it.
@@ -410,16 +410,21 @@ mod tests {
     struct Record {
         datagrams: Vec<(Vec<u8>, Source)>,
         lines: Vec<Vec<u8>>,
+        senders: Vec<Sender>,
         counts: HashMap<Stat, u64>,
     }
 
     impl Sink for Recorder {
         fn begin_batch(&mut self) {}
-        fn datagrams(&mut self, datagrams: &[&[u8]], source: Source) {
-            let datagrams = datagrams.iter().map(|datagram| (datagram.to_vec(), source));
-            self.0.lock().datagrams.extend(datagrams);
+        fn datagrams(&mut self, datagrams: &[Datagram<'_>], source: Source) {
+            let mut record = self.0.lock();
+            for datagram in datagrams {
+                record.datagrams.push((datagram.bytes.to_vec(), source));
+                record.senders.push(datagram.sender);
+            }
         }
-        fn line(&mut self, line: &[u8]) {
+        fn line(&mut self, line: &[u8], sender: Sender) {
+            self.0.lock().senders.push(sender);
             self.0.lock().lines.push(line.to_vec());
         }
         fn count(&mut self, stat: Stat, n: u64) {
@@ -466,7 +471,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("statsd.sock");
         let rig = rig(&Config { unixgram: Some(path.clone()), lanes: 3, ..config() });
-        client().send_to(b"udp:1|c", rig.udp).unwrap();
+        let udp = client();
+        let from = udp.local_addr().unwrap();
+        udp.send_to(b"udp:1|c", rig.udp).unwrap();
         UnixDatagram::unbound().unwrap().send_to(b"unix:1|c\n", &path).unwrap();
         let mut stream = TcpStream::connect(rig.tcp).unwrap();
         stream.write_all(b"tcp:1|c\r\n").unwrap();
@@ -476,6 +483,8 @@ mod tests {
         assert_eq!(record.datagrams[0], (b"udp:1|c".to_vec(), Source::Udp));
         assert_eq!(record.datagrams[1], (b"unix:1|c\n".to_vec(), Source::Unixgram));
         assert_eq!(record.lines, [b"tcp:1|c"]);
+        let tcp = Sender::Tcp(stream.local_addr().unwrap());
+        assert!(record.senders.contains(&tcp) && record.senders.contains(&Sender::Udp(from)));
         assert_eq!(record.counts, HashMap::from([(Stat::TcpConnections, 1)]));
         assert!(!path.exists());
     }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use tallyd::aggregate::Registry;
 use tallyd::compat::Compat;
-use tallyd::ingest::{Config, Ingest, Source};
+use tallyd::ingest::{Config, Datagram, Ingest, Sender, Source};
 use tallyd::map::{Rules, cache};
 use tallyd::parse;
 use tallyd::telemetry::Telemetry;
@@ -37,18 +37,22 @@ fn ingest() -> Ingest {
     Ingest::new(config, &registry, &Arc::new(Telemetry::default()))
 }
 
+fn datagram(bytes: &[u8]) -> Datagram<'_> {
+    Datagram { bytes, sender: Sender::Unknown }
+}
+
 #[track_caller]
 fn check(line: impl Fn(u32) -> String) {
     let mut ingest = ingest();
     ingest.begin_batch();
     // Long enough for a summary's window to leave its exact beginnings behind.
     for value in 0..200 {
-        ingest.datagrams(&[line(value).as_bytes()], Source::Udp);
+        ingest.datagrams(&[datagram(line(value).as_bytes())], Source::Udp);
     }
-    let datagram = [line(7), line(8), line(9)].join("\n").into_bytes();
+    let lines = [line(7), line(8), line(9)].join("\n").into_bytes();
     let allocations = allocation_counter::measure(|| {
         ingest.begin_batch();
-        ingest.datagrams(&[&datagram], Source::Udp);
+        ingest.datagrams(&[datagram(&lines)], Source::Udp);
     });
     assert_eq!(allocations.count_total, 0, "{}", line(0));
 }

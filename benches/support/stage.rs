@@ -7,7 +7,7 @@ use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 use tallyd::aggregate::Registry;
 use tallyd::compat::Compat;
-use tallyd::ingest::{Config, Ingest, Source};
+use tallyd::ingest::{Config, Datagram, Ingest, Sender, Source};
 use tallyd::map::{Rules, RulesError, cache};
 use tallyd::parse;
 use tallyd::telemetry::Telemetry;
@@ -68,7 +68,9 @@ impl Stage {
 pub(crate) fn feed(lane: &mut Ingest, datagrams: &[Vec<u8>]) {
     for batch in datagrams.chunks(BATCH) {
         lane.begin_batch();
-        let batch: SmallVec<[&[u8]; BATCH]> = batch.iter().map(Vec::as_slice).collect();
+        let datagram = |bytes| Datagram { bytes, sender: Sender::Unknown };
+        let batch: SmallVec<[Datagram<'_>; BATCH]> =
+            batch.iter().map(|bytes| datagram(bytes.as_slice())).collect();
         lane.datagrams(&batch, Source::Udp);
     }
 }

@@ -9,17 +9,24 @@ use std::hint::black_box;
 
 use smallvec::SmallVec;
 
-use super::Ingest;
 use super::line_cache::{Key, Known, Sighting, Tag};
+use super::{Ingest, Sender};
 
 /// Lines taken together: more than the processor can wait for at once, few enough for its nearest
 /// cache.
 const GROUP_LINES: usize = 32;
 
+/// A line and who sent it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sent<'a> {
+    pub(super) line: &'a [u8],
+    pub(super) sender: &'a Sender,
+}
+
 /// A line on its way through the passes.
 #[derive(Clone, Copy, Debug)]
 struct Candidate<'a> {
-    line: &'a [u8],
+    sent: Sent<'a>,
     plain: Option<Plain<'a>>,
     known: Option<Known>,
 }
@@ -35,7 +42,7 @@ struct Plain<'a> {
 
 impl Ingest {
     /// Takes lines in, in their order.
-    pub(super) fn lines<'a>(&mut self, mut lines: impl Iterator<Item = &'a [u8]>) {
+    pub(super) fn lines<'a>(&mut self, mut lines: impl Iterator<Item = Sent<'a>>) {
         if !self.line_cache.is_on() {
             return lines.for_each(|line| self.understand(line, None));
         }
@@ -53,12 +60,12 @@ impl Ingest {
     }
 
     #[inline]
-    fn cut<'a>(&self, line: &'a [u8]) -> Candidate<'a> {
-        let plain = Key::cut(line).map(|(key, value)| {
+    fn cut<'a>(&self, sent: Sent<'a>) -> Candidate<'a> {
+        let plain = Key::cut(sent.line).map(|(key, value)| {
             let tag = self.line_cache.tag(key);
             Plain { key, value, tag, sighting: Sighting::none(tag) }
         });
-        Candidate { line, plain, known: None }
+        Candidate { sent, plain, known: None }
     }
 
     fn group(&mut self, group: &mut [Candidate<'_>]) {
@@ -76,9 +83,9 @@ impl Ingest {
         for cell in group.iter().filter_map(|candidate| candidate.known?.verdict().cell) {
             black_box(self.cells.look_ahead(cell));
         }
-        for Candidate { line, plain, known } in &*group {
-            let Some(Plain { key, value, .. }) = *plain else {
-                self.understand(line, None);
+        for &Candidate { sent, plain, known } in &*group {
+            let Some(Plain { key, value, .. }) = plain else {
+                self.understand(sent, None);
                 continue;
             };
             // A line before it may have changed what the cache says of this one.
@@ -86,7 +93,7 @@ impl Ingest {
             let verdict =
                 if is_current { known.map(Known::verdict) } else { self.line_cache.get(key) };
             if !verdict.is_some_and(|verdict| self.repeat(&verdict, value)) {
-                self.look_closer(line, key, value);
+                self.look_closer(sent, key, value);
             }
         }
     }

@@ -65,7 +65,8 @@ impl Bench {
 
     fn lines(&mut self, lines: &[String]) {
         self.ingest.begin_batch();
-        self.ingest.lines(lines.iter().map(String::as_bytes));
+        let sender = &Sender::Unknown;
+        self.ingest.lines(lines.iter().map(|line| Sent { line: line.as_bytes(), sender }));
     }
 
     /// Every series with a value that does not depend on the clock.
@@ -349,7 +350,7 @@ impl Model {
             Step::Send { lane, series } => {
                 let lane = &mut self.lanes[lane].0;
                 lane.now_millis = self.now_millis;
-                lane.line(format!("hits:1|c|#series:{series}").as_bytes());
+                lane.line(format!("hits:1|c|#series:{series}").as_bytes(), Sender::Unknown);
                 self.sent += 1.0;
             }
             Step::Obey { lane } => {
@@ -494,7 +495,8 @@ fn at_least_three_of_five_repeated_lines_of_the_corpus_hit() {
         bench.ingest.begin_batch();
         for datagram in datagrams {
             for _ in 0..3 {
-                bench.ingest.datagrams(&[datagram.as_bytes()], Source::Udp);
+                let datagram = Datagram { bytes: datagram.as_bytes(), sender: Sender::Unknown };
+                bench.ingest.datagrams(&[datagram], Source::Udp);
             }
         }
         lines += bench.totals().get(Stat::Lines);

@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use smallvec::SmallVec;
 
 use crate::compat::Compat;
-use crate::ingest::{Ingest, Order, Source};
+use crate::ingest::{Datagram, Ingest, Order, Sender, Source};
 use crate::net::relay::Relay;
 use crate::net::tcp::{Connection, End, Progress};
 use crate::net::udp::{BATCH, Ending, Receiver};
@@ -21,9 +21,9 @@ pub(super) trait Sink {
     /// Called before each batch of datagrams or lines.
     fn begin_batch(&mut self);
     /// Takes datagrams in.
-    fn datagrams(&mut self, datagrams: &[&[u8]], source: Source);
+    fn datagrams(&mut self, datagrams: &[Datagram<'_>], source: Source);
     /// Takes one line of a stream in, without its newline.
-    fn line(&mut self, line: &[u8]);
+    fn line(&mut self, line: &[u8], sender: Sender);
     /// Counts what happened around the lines.
     fn count(&mut self, stat: Stat, n: u64);
     /// Does what another thread asked for.
@@ -34,11 +34,11 @@ impl Sink for Ingest {
     fn begin_batch(&mut self) {
         self.begin_batch();
     }
-    fn datagrams(&mut self, datagrams: &[&[u8]], source: Source) {
+    fn datagrams(&mut self, datagrams: &[Datagram<'_>], source: Source) {
         self.datagrams(datagrams, source);
     }
-    fn line(&mut self, line: &[u8]) {
-        self.line(line);
+    fn line(&mut self, line: &[u8], sender: Sender) {
+        self.line(line, sender);
     }
     fn count(&mut self, stat: Stat, n: u64) {
         self.count(stat, n);
@@ -67,21 +67,21 @@ impl<S: Sink> Lane<S> {
     pub(super) fn take_batch(&mut self, receiver: &Receiver, source: Source) {
         let Self { sink, relay, compat, .. } = self;
         sink.begin_batch();
-        let mut datagrams = SmallVec::<[&[u8]; BATCH]>::new();
-        for (bytes, ending) in receiver.datagrams() {
+        let mut datagrams = SmallVec::<[Datagram<'_>; BATCH]>::new();
+        for (datagram, ending) in receiver.datagrams() {
             match ending {
-                Ending::Whole => datagrams.push(bytes),
+                Ending::Whole => datagrams.push(datagram),
                 Ending::CutOff => {
                     sink.count(Stat::TruncatedDatagrams, 1);
-                    match trustworthy(bytes, *compat) {
-                        Some(bytes) => datagrams.push(bytes),
+                    match trustworthy(datagram.bytes, *compat) {
+                        Some(bytes) => datagrams.push(Datagram { bytes, ..datagram }),
                         None => sink.count(arrival(source), 1),
                     }
                 }
             }
         }
         if let Some(relay) = relay {
-            datagrams.iter().for_each(|datagram| relay.datagram(datagram));
+            datagrams.iter().for_each(|datagram| relay.datagram(datagram.bytes));
         }
         sink.datagrams(&datagrams, source);
         self.report_relay();
@@ -95,7 +95,8 @@ impl<S: Sink> Lane<S> {
     ) -> Progress {
         let Self { sink, relay, chunk, .. } = self;
         sink.begin_batch();
-        let progress = connection.read(stream, chunk, |line| take_line(sink, relay, line));
+        let sender = connection.sender();
+        let progress = connection.read(stream, chunk, |line| take_line(sink, relay, line, sender));
         match progress {
             Progress::Ended(End::TooLong) => sink.count(Stat::TcpTooLongLines, 1),
             Progress::Ended(End::Failed) => sink.count(Stat::TcpConnectionErrors, 1),
@@ -109,7 +110,8 @@ impl<S: Sink> Lane<S> {
     pub(super) fn finish(&mut self, connection: &mut Connection) {
         let Self { sink, relay, .. } = self;
         sink.begin_batch();
-        connection.finish(|line| take_line(sink, relay, line));
+        let sender = connection.sender();
+        connection.finish(|line| take_line(sink, relay, line, sender));
         self.report_relay();
     }
 
@@ -128,11 +130,11 @@ impl<S: Sink> Lane<S> {
     }
 }
 
-fn take_line(sink: &mut impl Sink, relay: &mut Option<Relay>, line: &[u8]) {
+fn take_line(sink: &mut impl Sink, relay: &mut Option<Relay>, line: &[u8], sender: Sender) {
     if let Some(relay) = relay {
         relay.line(line);
     }
-    sink.line(line);
+    sink.line(line, sender);
 }
 
 /// Returns the lines of a cut datagram that are sure to be as they were sent.

@@ -89,7 +89,7 @@ impl Reader {
     /// Reads until the lane stops, and then what is queued; to be called on the reader's own thread.
     pub(super) fn run<S: Sink>(self, shared: &Shared<S>) {
         let Self { socket, source, file } = self;
-        let mut receiver = Receiver::new();
+        let mut receiver = Receiver::new(source);
         let mut complaint = Complaint::default();
         // The one change that the channel ever sees is the order to stop.
         while matches!(shared.stopping.has_changed(), Ok(false)) {

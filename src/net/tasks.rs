@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tracing::warn;
 
 use crate::compat::Compat;
-use crate::ingest::Source;
+use crate::ingest::{Sender, Source};
 use crate::net::complaint::Complaint;
 use crate::net::drops::KernelDrops;
 use crate::net::lane::{Lane, Sink};
@@ -232,7 +232,9 @@ impl<S: Sink + 'static> Tasks<S> {
                 return self.0.lane.lock().sink.count(Stat::TcpConnectionErrors, 1);
             }
         };
-        let mut connection = Connection::new();
+        // A peer that has gone already has no address any more.
+        let sender = stream.get_ref().peer_addr().map_or(Sender::Unknown, Sender::Tcp);
+        let mut connection = Connection::new(sender);
         let deadline = loop {
             let mut ready = tokio::select! {
                 biased;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive, Type};
 
+use crate::ingest::Sender;
 use crate::net::address::ListenAddress;
 use crate::parse::lines::LineSplitter;
 
@@ -34,6 +35,7 @@ pub(super) fn bind(listen: ListenAddress) -> io::Result<TcpListener> {
 /// One client's connection.
 #[derive(Debug)]
 pub(super) struct Connection {
+    sender: Sender,
     splitter: LineSplitter,
 }
 
@@ -71,8 +73,13 @@ pub(super) fn prepare(stream: &TcpStream) -> io::Result<()> {
 
 impl Connection {
     /// A connection of which nothing was read.
-    pub(super) fn new() -> Self {
-        Self { splitter: LineSplitter::new(MAX_LINE_BYTES) }
+    pub(super) fn new(sender: Sender) -> Self {
+        Self { sender, splitter: LineSplitter::new(MAX_LINE_BYTES) }
+    }
+
+    /// Who is at the other end.
+    pub(super) fn sender(&self) -> Sender {
+        self.sender
     }
 
     /// Reads one chunk without waiting and hands its complete lines out; at the end of the stream
@@ -157,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_full_chunk_means_that_more_may_wait() {
-        let mut connection = Connection::new();
+        let mut connection = Connection::new(Sender::Unknown);
         let script = Script(vec![Ok(b"12345678")]);
         assert_eq!(connection.read(script, &mut [0; 8], |_| {}), Progress::MayHoldMore);
     }
@@ -165,7 +172,7 @@ mod tests {
     #[track_caller]
     fn check(script: Vec<Result<&'static [u8], io::ErrorKind>>, lines: &[&str], end: End) {
         let mut script = Script(script);
-        let mut connection = Connection::new();
+        let mut connection = Connection::new(Sender::Unknown);
         let mut seen = Vec::new();
         let mut chunk = vec![0; 8192];
         let found = loop {

@@ -3,15 +3,19 @@
 use std::array;
 use std::fmt;
 use std::io::{self, IoSliceMut};
+use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
 use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, MultiHeaders, recvmmsg, setsockopt, sockopt};
+use nix::sys::socket::{
+    MsgFlags, MultiHeaders, RecvMsg, SockaddrStorage, recvmmsg, setsockopt, sockopt,
+};
 use smallvec::SmallVec;
 use socket2::{SockFilter, Socket, Type};
 use tracing::{info, warn};
 
+use crate::ingest::{Datagram, Sender, Source};
 use crate::net::ReadBuffer;
 use crate::net::address::{self, ListenAddress};
 
@@ -110,13 +114,29 @@ pub(super) enum Queue {
 
 /// The buffers a lane reads datagrams into.
 ///
-/// It asks the kernel for no control messages and no sender's address: nobody needs them, and both
-/// cost time for each datagram.
+/// It asks the kernel for no control messages: nobody needs them, and they cost time for each
+/// datagram.
 pub(super) struct Receiver {
-    headers: MultiHeaders<()>,
+    headers: Headers,
     space: Vec<u8>,
-    /// The lengths of the batch's datagrams, in the order of their buffers.
-    batch: SmallVec<[(usize, Ending); BATCH]>,
+    /// The batch's datagrams, in the order of their buffers.
+    batch: SmallVec<[Arrival; BATCH]>,
+}
+
+/// What is asked of the kernel about each datagram.
+enum Headers {
+    /// Its bytes and who sent it.
+    Addressed(MultiHeaders<SockaddrStorage>),
+    /// Its bytes; clients of Unix sockets mostly have no address.
+    Bare(MultiHeaders<()>),
+}
+
+/// A datagram whose bytes are in its buffer.
+#[derive(Clone, Copy, Debug)]
+struct Arrival {
+    length: usize,
+    ending: Ending,
+    sender: Sender,
 }
 
 impl fmt::Debug for Receiver {
@@ -127,9 +147,12 @@ impl fmt::Debug for Receiver {
 
 impl Receiver {
     /// Two MiB of address space; only what datagrams really fill becomes resident.
-    pub(super) fn new() -> Self {
+    pub(super) fn new(source: Source) -> Self {
         Self {
-            headers: MultiHeaders::preallocate(BATCH, None),
+            headers: match source {
+                Source::Udp => Headers::Addressed(MultiHeaders::preallocate(BATCH, None)),
+                Source::Unixgram => Headers::Bare(MultiHeaders::preallocate(BATCH, None)),
+            },
             space: vec![0; BATCH * STRIDE_BYTES],
             batch: SmallVec::new(),
         }
@@ -144,31 +167,57 @@ impl Receiver {
             [IoSliceMut::new(buffer.unwrap_or_default())]
         });
         let fd = socket.as_raw_fd();
-        let received = match recvmmsg(fd, &mut self.headers, slices.iter_mut(), flags, None) {
-            Ok(received) => received,
+        let batch = &mut self.batch;
+        let slices = slices.iter_mut();
+        let received = match &mut self.headers {
+            Headers::Addressed(headers) => recvmmsg(fd, headers, slices, flags, None)
+                .map(|received| batch.extend(received.map(|message| arrival(&message, sender)))),
+            Headers::Bare(headers) => recvmmsg(fd, headers, slices, flags, None).map(|received| {
+                batch.extend(received.map(|message| arrival(&message, |()| Sender::Unknown)));
+            }),
+        };
+        match received {
+            Ok(()) => {}
             Err(Errno::EAGAIN) => return Ok(Queue::Empty),
             Err(Errno::EINTR) => return Ok(Queue::MayHoldMore),
             Err(error) => return Err(error.into()),
-        };
-        self.batch.extend(received.map(|datagram| {
-            let is_cut = datagram.flags.contains(MsgFlags::MSG_TRUNC);
-            (datagram.bytes, if is_cut { Ending::CutOff } else { Ending::Whole })
-        }));
+        }
         Ok(if self.batch.len() == BATCH { Queue::MayHoldMore } else { Queue::Empty })
     }
 
     /// Whether the last batch was nothing but an empty datagram.
     pub(super) fn is_one_empty_datagram(&self) -> bool {
-        *self.batch == [(0, Ending::Whole)]
+        matches!(*self.batch, [Arrival { length: 0, ending: Ending::Whole, .. }])
     }
 
     /// The datagrams of the last batch, and whether their ends were cut off.
-    pub(super) fn datagrams(&self) -> impl Iterator<Item = (&[u8], Ending)> {
+    pub(super) fn datagrams(&self) -> impl Iterator<Item = (Datagram<'_>, Ending)> {
         let buffers = self.space.chunks_exact(STRIDE_BYTES);
-        buffers
-            .zip(&self.batch)
-            .filter_map(|(buffer, &(length, ending))| Some((buffer.get(..length)?, ending)))
+        buffers.zip(&self.batch).filter_map(|(buffer, &Arrival { length, ending, sender })| {
+            Some((Datagram { bytes: buffer.get(..length)?, sender }, ending))
+        })
     }
+}
+
+/// What the kernel said of a datagram.
+#[inline]
+fn arrival<S>(message: &RecvMsg<'_, '_, S>, sender: impl Fn(S) -> Sender) -> Arrival
+where
+    S: Copy,
+{
+    let is_cut = message.flags.contains(MsgFlags::MSG_TRUNC);
+    Arrival {
+        length: message.bytes,
+        ending: if is_cut { Ending::CutOff } else { Ending::Whole },
+        sender: message.address.map_or(Sender::Unknown, sender),
+    }
+}
+
+#[inline]
+fn sender(address: SockaddrStorage) -> Sender {
+    let v4 = address.as_sockaddr_in().map(|v4| SocketAddr::V4((*v4).into()));
+    let v6 = || address.as_sockaddr_in6().map(|v6| SocketAddr::V6((*v6).into()));
+    v4.or_else(v6).map_or(Sender::Unknown, Sender::Udp)
 }
 
 /// Whether a datagram fitted into its buffer.
@@ -182,7 +231,7 @@ pub(super) enum Ending {
 
 #[cfg(test)]
 mod tests {
-    use std::net::{SocketAddr, UdpSocket};
+    use std::net::UdpSocket;
     use std::time::{Duration, Instant};
 
     use super::*;
@@ -196,13 +245,14 @@ mod tests {
         }
         client.send_to(b"", address_of(&socket)).unwrap();
         client.send_to(&vec![b'x'; 65_507], address_of(&socket)).unwrap();
-        let mut receiver = Receiver::new();
+        let mut receiver = Receiver::new(Source::Udp);
         let mut seen = Vec::new();
         for expected in [Queue::MayHoldMore, Queue::Empty, Queue::Empty] {
             assert_eq!(receiver.receive(&socket, MsgFlags::MSG_DONTWAIT).unwrap(), expected);
-            for (bytes, ending) in receiver.datagrams() {
+            for (datagram, ending) in receiver.datagrams() {
                 assert_eq!(ending, Ending::Whole);
-                seen.push(bytes.to_vec());
+                assert_eq!(datagram.sender, Sender::Udp(client.local_addr().unwrap()));
+                seen.push(datagram.bytes.to_vec());
             }
         }
         let mut expected: Vec<Vec<u8>> = (0..40).map(|n| n.to_string().into_bytes()).collect();
@@ -271,7 +321,7 @@ mod tests {
     }
 
     fn count_waiting(socket: &Arc<Socket>) -> usize {
-        let mut receiver = Receiver::new();
+        let mut receiver = Receiver::new(Source::Udp);
         let mut count = 0;
         let deadline = Instant::now() + Duration::from_secs(10);
         while Instant::now() < deadline {
