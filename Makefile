@@ -13,7 +13,6 @@ TARGET := $(abspath $(or $(CARGO_TARGET_DIR),target))
 E2E := $(TARGET)/e2e
 CLIENTS := tests/e2e/clients
 STATSD_EXPORTER ?= $(TARGET)/peers/statsd_exporter
-CARGO_FUZZ := $(TARGET)/tools/bin/cargo-fuzz
 FUZZ_SECONDS ?= 30
 SHARED ?= ../shared
 PRISM := $(TARGET)/tools/prism/node_modules/.bin/prism
@@ -34,7 +33,7 @@ run:
 .PHONY: lint
 lint:
 	cargo fmt --check
-	cargo fmt --check --manifest-path fuzz/Cargo.toml
+	cargo fmt --check --package tallyd-fuzz
 	cargo fmt --check --manifest-path $(CLIENTS)/rust/Cargo.toml
 	cargo clippy --locked --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps
@@ -103,13 +102,12 @@ $(E2E)/java/.ready: $(CLIENTS)/java/pom.xml $(wildcard $(CLIENTS)/java/src/main/
 	cd $(E2E)/java && mvn --quiet --batch-mode package dependency:copy-dependencies
 	touch $@
 
-# The sanitizers need a nightly compiler; the targets find panics and broken laws without them.
 .PHONY: fuzz
-fuzz: $(CARGO_FUZZ)
-	export PATH="$(dir $(CARGO_FUZZ)):$$PATH"; \
-	for target in $$(cargo fuzz list); do \
-		cargo fuzz run --sanitizer none "$$target" -- -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=4096; \
+fuzz:
+	RUSTC_WORKSPACE_WRAPPER=$(abspath fuzz/instrument) cargo build --locked --package tallyd-fuzz
+	for target in fuzz/fuzz_targets/*.rs; do \
+		name=$$(basename $$target .rs); \
+		mkdir -p fuzz/corpus/$$name fuzz/artifacts/$$name; \
+		$(TARGET)/debug/$$name -artifact_prefix=fuzz/artifacts/$$name/ -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=4096 \
+			fuzz/corpus/$$name; \
 	done
-
-$(CARGO_FUZZ):
-	cargo install --quiet --locked --root $(TARGET)/tools cargo-fuzz@0.13.2
