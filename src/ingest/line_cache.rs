@@ -4,9 +4,8 @@
 //! lines that differ in their value only are understood once. A verdict changes speed and nothing
 //! else: whatever is not certain to mean the same again is not remembered.
 //!
-//! Asking is done in steps, from [`LineCache::tag`] to [`LineCache::confirm`], so that a lane can take
-//! each with many lines before it takes the next: what the processor has to fetch for one line it
-//! then fetches for all of them at once.
+//! Kept of a key are 96 bits of two hashes that are seeded anew at every start. Two lines among a
+//! million have the same once in 10¹⁷ processes, and nobody who does not know the seeds can look for them.
 
 use std::hash::{BuildHasher, Hasher};
 
@@ -18,10 +17,8 @@ use crate::parse::leading_number;
 use crate::telemetry::RecipeId;
 
 mod entry;
-mod log;
 
-use entry::Header;
-use log::{Address, Log, MAX_ENTRY_BYTES};
+use entry::Entry;
 
 /// A line without its value.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -58,29 +55,17 @@ pub struct Verdict {
     pub is_conflict: bool,
 }
 
-/// What is kept of a line's hash.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Tag(u32);
-
-/// What the table says of a line.
-#[derive(Clone, Copy, Debug)]
-pub struct Sighting {
-    tag: Tag,
-    /// A line of the same tag; almost certainly the same line.
-    address: Option<Address>,
-}
-
-impl Sighting {
-    /// Nothing sighted.
-    #[must_use]
-    pub fn none(tag: Tag) -> Self {
-        Self { tag, address: None }
-    }
+/// What is kept of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Print {
+    /// The table takes an entry's place from it.
+    head: u64,
+    rest: u32,
 }
 
 /// A verdict as it is kept, which is quicker to carry along.
 #[derive(Clone, Copy, Debug)]
-pub struct Known(Header);
+pub struct Known(Entry);
 
 impl Known {
     /// The verdict.
@@ -91,39 +76,28 @@ impl Known {
     }
 }
 
-/// A place in the table. The tag is all that is kept of the hash; growing needs no more.
-#[derive(Clone, Copy, Debug)]
-struct Slot {
-    tag: Tag,
-    address: Address,
-}
-
-/// What a slot takes in a table that is as full as they are in the mean.
-const SLOT_BYTES: usize = 2 * size_of::<Slot>();
+/// What a place in the table takes: the entry and the table's own mark.
+const SLOT_BYTES: usize = size_of::<Entry>() + 1;
 
 /// How many recent first sightings are remembered once the cache is full.
 const DOOR_SLOTS: usize = 1 << 12;
 
-/// How many old entries are looked at to make room for a new one. What all of them lack the new
+/// How many places are looked at to make room for a new entry. What none of them gives up the new
 /// one does not get, so that no line waits for long.
 const MAX_TURNS: usize = 64;
 
 /// One lane's known lines.
 #[derive(Debug)]
 pub struct LineCache {
-    table: HashTable<Slot>,
-    log: Log,
-    /// What the entries cost, dead ones included.
-    bytes: usize,
-    dead_bytes: usize,
-    max_bytes: usize,
+    table: HashTable<Entry>,
+    max_entries: usize,
+    /// Where the next old entry is looked for.
+    hand: usize,
     /// Rises whenever what was found before may be wrong by now.
     version: u64,
-    /// Tags seen once while the cache was full.
-    door: Vec<Tag>,
-    hasher: RandomState,
-    /// A key on its way to another place.
-    key: Vec<u8>,
+    /// Parts of prints seen once while the cache was full.
+    door: Vec<u32>,
+    hashers: [RandomState; 2],
 }
 
 impl LineCache {
@@ -132,226 +106,117 @@ impl LineCache {
     pub fn new(max_bytes: usize) -> Self {
         Self {
             table: HashTable::new(),
-            log: Log::default(),
-            bytes: 0,
-            dead_bytes: 0,
-            max_bytes,
+            max_entries: max_entries(max_bytes),
+            hand: 0,
             version: 0,
             door: Vec::new(),
             // Seeded anew at every start: nobody can prepare names that collide.
-            hasher: RandomState::default(),
-            key: Vec::new(),
+            hashers: [RandomState::default(), RandomState::default()],
         }
     }
 
     /// Whether it remembers anything at all.
     #[must_use]
     pub fn is_on(&self) -> bool {
-        self.max_bytes > 0
+        self.max_entries > 0
     }
 
-    /// What changes whenever a sighting or a verdict taken before may be wrong.
+    /// What changes whenever a verdict taken before may be wrong.
     #[inline]
     #[must_use]
     pub fn version(&self) -> u64 {
         self.version
     }
 
-    /// The tag of a line.
+    /// The print of a line.
     #[inline]
     #[must_use]
-    pub fn tag(&self, key: Key<'_>) -> Tag {
-        let mut hasher = self.hasher.build_hasher();
-        hasher.write(key.name);
-        // The length belongs to the key: `a|b` + `c` is not `a` + `b|c`.
-        hasher.write_usize(key.name.len());
-        hasher.write(key.tail);
-        Tag(u32::try_from(hasher.finish() >> 32).unwrap_or_default())
+    pub fn print(&self, key: Key<'_>) -> Print {
+        let [head, rest] = self.hashers.each_ref().map(|hasher| {
+            let mut hasher = hasher.build_hasher();
+            hasher.write(key.name);
+            // The length belongs to the key: `a|b` + `c` is not `a` + `b|c`.
+            hasher.write_usize(key.name.len());
+            hasher.write(key.tail);
+            hasher.finish()
+        });
+        Print { head, rest: u32::try_from(rest >> 32).unwrap_or_default() }
     }
 
-    /// Looks for a line by its tag.
+    /// The verdict on the line of a print.
     #[inline]
-    #[must_use]
-    pub fn sight(&self, tag: Tag) -> Sighting {
-        let slot = self.table.find(spread(tag), |slot| slot.tag == tag);
-        Sighting { tag, address: slot.map(|slot| slot.address) }
-    }
-
-    /// A part of the entry that was sighted, only to have it fetched.
-    #[inline]
-    #[must_use]
-    pub fn glimpse(&self, sighting: Sighting) -> Option<u8> {
-        self.log.glimpse(sighting.address?)
-    }
-
-    /// The verdict on a line that was sighted, the version being the same.
-    #[inline(always)]
-    #[expect(
-        clippy::inline_always,
-        reason = "handing the header over in memory would take longer than reading it"
-    )]
-    pub fn confirm(&mut self, sighting: Sighting, key: Key<'_>) -> Option<Known> {
-        let address = sighting.address?;
-        let (header, rest) = self.log.get(address)?;
-        if is_key(header, rest, key) {
-            return Some(self.take(address, header));
-        }
-        self.find_namesake(sighting.tag, key)
-    }
-
-    /// What is known of a line whose tag another line has as well.
-    #[cold]
-    fn find_namesake(&mut self, tag: Tag, key: Key<'_>) -> Option<Known> {
-        let (address, header) = self.find(tag, key)?;
-        Some(self.take(address, header))
+    pub fn find(&mut self, print: Print) -> Option<Known> {
+        let entry = self.table.find_mut(print.head, |entry| entry.print() == print)?;
+        entry.see();
+        Some(Known(*entry))
     }
 
     /// The verdict on a line.
     #[inline]
     pub fn get(&mut self, key: Key<'_>) -> Option<Verdict> {
-        self.confirm(self.sight(self.tag(key)), key).map(Known::verdict)
-    }
-
-    #[inline]
-    fn take(&mut self, address: Address, header: Header) -> Known {
-        if !header.is_seen() {
-            self.log.set_header(address, header.seen(true));
-        }
-        Known(header)
-    }
-
-    fn find(&self, tag: Tag, key: Key<'_>) -> Option<(Address, Header)> {
-        let slot = self.table.find(spread(tag), |slot| {
-            let entry = self.log.get(slot.address);
-            slot.tag == tag && entry.is_some_and(|(header, rest)| is_key(header, rest, key))
-        })?;
-        Some((slot.address, self.log.get(slot.address)?.0))
+        self.find(self.print(key)).map(Known::verdict)
     }
 
     /// Remembers a verdict. In a full cache a line must be seen twice first, so that a flood of
     /// ever-new names does not push the known ones out.
     pub fn insert(&mut self, key: Key<'_>, verdict: Verdict) {
-        let Some(header) = Header::new(key.name.len(), key.tail.len(), &verdict) else { return };
-        let cost = cost_bytes(header);
-        if header.size_bytes() > MAX_ENTRY_BYTES || cost > self.max_bytes / 16 {
-            return;
-        }
-        let tag = self.tag(key);
+        let print = self.print(key);
+        let Some(entry) = Entry::new(print, &verdict) else { return };
         // A value that its verdict does not hold for brings a known line here as well.
-        if let Some((address, known)) = self.find(tag, key) {
+        if let Some(known) = self.table.find_mut(print.head, |entry| entry.print() == print) {
             self.version += 1;
-            return self.log.set_header(address, header.seen(known.is_seen()));
+            *known = entry;
+            return;
         }
         let has_room =
-            self.bytes + cost <= self.max_bytes || (self.seen_before(tag) && self.make_room(cost));
-        if !has_room {
-            return;
+            self.table.len() < self.max_entries || (self.seen_before(print) && self.make_room());
+        if has_room {
+            self.version += 1;
+            self.table.insert_unique(print.head, entry, |entry| entry.print().head);
         }
-        self.version += 1;
-        let Some(address) = self.log.append(header, [key.name, key.tail]) else { return };
-        self.bytes += cost;
-        self.table.insert_unique(spread(tag), Slot { tag, address }, |slot| spread(slot.tag));
     }
 
-    fn seen_before(&mut self, tag: Tag) -> bool {
-        self.door.resize(DOOR_SLOTS, Tag::default());
-        let Some(door) = self.door.get_mut(tag.0 as usize % DOOR_SLOTS) else { return false };
-        std::mem::replace(door, tag) == tag
+    fn seen_before(&mut self, Print { rest, .. }: Print) -> bool {
+        self.door.resize(DOOR_SLOTS, 0);
+        let Some(door) = self.door.get_mut(rest as usize % DOOR_SLOTS) else { return false };
+        std::mem::replace(door, rest) == rest
     }
 
-    /// Gives up old entries until there is room; what was seen since its last turn stays.
-    fn make_room(&mut self, cost: usize) -> bool {
+    /// Gives an old entry up; what was seen since its last turn stays.
+    fn make_room(&mut self) -> bool {
         for _ in 0..MAX_TURNS {
-            if self.bytes + cost <= self.max_bytes {
-                break;
+            self.hand = if self.hand + 1 < self.table.num_buckets() { self.hand + 1 } else { 0 };
+            let Ok(mut entry) = self.table.get_bucket_entry(self.hand) else { continue };
+            if !entry.get_mut().is_seen_again() {
+                entry.remove();
+                return true;
             }
-            self.turn(Header::is_seen);
         }
-        self.bytes + cost <= self.max_bytes
-    }
-
-    /// Writes the oldest entry anew if it stays, and gives up its place.
-    fn turn(&mut self, stays: impl Fn(Header) -> bool) {
-        let Some((address, header)) = self.log.oldest() else { return };
-        self.version += 1;
-        if header.is_dead() {
-            self.dead_bytes -= cost_bytes(header);
-        } else {
-            self.relocate(address, stays(header));
-        }
-        self.bytes -= cost_bytes(header);
-        self.log.drop_oldest();
-    }
-
-    /// Writes an entry anew, or takes it out of the table.
-    fn relocate(&mut self, address: Address, stays: bool) {
-        let Some((header, rest)) = self.log.get(address) else { return };
-        self.key.clear();
-        self.key.extend(rest.get(..header.key_bytes()).unwrap_or_default());
-        let (name, tail) = self.key.split_at(header.name_bytes());
-        let tag = self.tag(Key { name, tail });
-        let found = self.table.find_entry(spread(tag), |slot| slot.address == address);
-        let Ok(mut slot) = found else { return };
-        let moved = if stays { self.log.append(header.seen(false), [name, tail]) } else { None };
-        match moved {
-            Some(address) => {
-                slot.get_mut().address = address;
-                self.bytes += cost_bytes(header);
-            }
-            None => drop(slot.remove()),
-        }
+        false
     }
 
     /// Forgets the verdicts that do not pass.
     pub fn retain(&mut self, mut stays: impl FnMut(&Verdict) -> bool) {
         self.version += 1;
-        let gone: Vec<_> = self
-            .log
-            .iter()
-            .filter(|(_, header)| !header.is_dead() && !stays(&header.verdict()))
-            .collect();
-        for (address, header) in gone {
-            self.relocate(address, false);
-            self.log.set_header(address, header.dead());
-            self.dead_bytes += cost_bytes(header);
+        self.table.retain(|entry| stays(&entry.verdict()));
+        if self.table.len() < self.table.num_buckets() / 4 {
+            self.table.shrink_to_fit(|entry| entry.print().head);
         }
-        if self.dead_bytes > self.bytes / 2 {
-            self.compact();
-        }
-    }
-
-    /// Gives the places of dead entries back.
-    fn compact(&mut self) {
-        while self.dead_bytes > 0 {
-            self.turn(|_| true);
-        }
-        self.table.shrink_to_fit(|slot| spread(slot.tag));
     }
 
     /// Forgets everything.
     pub fn clear(&mut self) {
-        *self = Self {
-            hasher: self.hasher.clone(),
-            version: self.version + 1,
-            ..Self::new(self.max_bytes)
-        };
+        self.version += 1;
+        self.table = HashTable::new();
+        self.door = Vec::new();
     }
 }
 
-/// The table takes a place from the low bits and compares the highest seven.
-#[inline]
-fn spread(Tag(tag): Tag) -> u64 {
-    u64::from(tag).wrapping_mul(0x9E37_79B9_7F4A_7C15)
-}
-
-#[inline]
-fn is_key(header: Header, rest: &[u8], key: Key<'_>) -> bool {
-    header.has_lengths(key.name.len(), key.tail.len())
-        && rest.strip_prefix(key.name).is_some_and(|rest| rest.starts_with(key.tail))
-}
-
-fn cost_bytes(header: Header) -> usize {
-    header.size_bytes() + SLOT_BYTES
+/// How many entries fit. A table is at most seven eighths full, and one whose entries come and go
+/// takes twice the places, because what was taken out leaves marks behind.
+fn max_entries(max_bytes: usize) -> usize {
+    let places = max_bytes / 2 / SLOT_BYTES;
+    places.checked_ilog2().map_or(0, |log| (1 << log) / 8 * 7)
 }
 
 /// The tail with its DogStatsD timestamp set to zero, in `scratch`; `None` if it has no valid one.
@@ -423,7 +288,7 @@ mod tests {
             let found = cache.get(key(format!("known{known}").as_bytes(), b"c"));
             assert_eq!(found.map(|verdict| verdict.operation), Some(known));
         }
-        assert!(cache.bytes <= cache.max_bytes);
+        assert!(cache.table.allocation_size() <= 64 << 10);
     }
 
     #[test]
@@ -470,16 +335,15 @@ mod tests {
     fn a_line_is_kept_once_and_its_latest_verdict_counts() {
         let mut cache = LineCache::new(1 << 20);
         cache.insert(key(b"a", b"c"), verdict(1));
-        let bytes = cache.bytes;
         cache.insert(key(b"a", b"c"), verdict(2));
-        assert_eq!(cache.bytes, bytes);
+        assert_eq!(cache.table.len(), 1);
         assert_eq!(cache.get(key(b"a", b"c")).map(|verdict| verdict.operation), Some(2));
     }
 
     #[test]
     fn the_memory_of_forgotten_lines_comes_back() {
         let mut cache = LineCache::new(64 << 20);
-        let name = |i: u32| format!("some.name.that.is.not.short.{i}").into_bytes();
+        let name = |i: u32| format!("some.name.{i}").into_bytes();
         for round in 0..20 {
             for i in 0..10_000 {
                 cache.insert(key(&name(round * 10_000 + i), b"c"), verdict(round));
@@ -491,8 +355,25 @@ mod tests {
                 verdict.operation == round && left > 9_900
             });
         }
-        assert!(cache.get(key(&name(199_999), b"c")).is_some());
-        assert!(cache.dead_bytes <= cache.bytes / 2 && cache.bytes < 1 << 20, "{}", cache.bytes);
+        assert_eq!(cache.table.len(), 100);
+        assert!(cache.table.allocation_size() < 10_000, "{}", cache.table.allocation_size());
+    }
+
+    #[test]
+    fn a_cache_stays_within_its_bytes_whatever_comes_and_goes() {
+        for max_bytes in [0, 100, 1_000, 10_000, 100_000] {
+            let mut cache = LineCache::new(max_bytes);
+            for line in 0..50_000_u32 {
+                let name = (line % 20_000).to_le_bytes();
+                cache.insert(key(&name, b"c"), verdict(line % 8));
+                cache.insert(key(&name, b"c"), verdict(line % 8));
+                if line % 5_000 == 0 {
+                    cache.retain(|verdict| verdict.operation != 3);
+                }
+                assert!(cache.table.allocation_size() <= max_bytes, "{max_bytes}");
+            }
+            assert_eq!(cache.is_on(), !cache.table.is_empty(), "{max_bytes}");
+        }
     }
 
     #[derive(Clone, Debug)]
@@ -542,7 +423,7 @@ mod tests {
                         model.clear();
                     }
                 }
-                prop_assert!(cache.bytes <= max_bytes && cache.dead_bytes <= cache.bytes);
+                prop_assert!(cache.table.allocation_size() <= max_bytes);
             }
         }
     }

@@ -1,7 +1,6 @@
 //! Known lines, a group at a time.
 //!
-//! With many series nearly every step of a known line waits for memory: its place in the table, its
-//! key, its cell. So each step is taken with all lines of a group before the next step is; the
+//! With many series nearly every step of a known line waits for memory: its entry, its cell. So each step is taken with all lines of a group before the next step is; the
 //! processor then waits for all of them at once. What a line does, and in which order, stays as if
 //! each were taken alone.
 
@@ -9,7 +8,7 @@ use std::hint::black_box;
 
 use smallvec::SmallVec;
 
-use super::line_cache::{Key, Known, Sighting, Tag};
+use super::line_cache::{Key, Known, Print};
 use super::{Ingest, Sender};
 
 /// Lines taken together: more than the processor can wait for at once, few enough for its nearest
@@ -36,8 +35,7 @@ struct Candidate<'a> {
 struct Plain<'a> {
     key: Key<'a>,
     value: f64,
-    tag: Tag,
-    sighting: Sighting,
+    print: Print,
 }
 
 impl Ingest {
@@ -62,37 +60,29 @@ impl Ingest {
     #[inline]
     fn cut<'a>(&self, sent: Sent<'a>) -> Candidate<'a> {
         let plain = Key::cut(sent.line).map(|(key, value)| {
-            let tag = self.line_cache.tag(key);
-            Plain { key, value, tag, sighting: Sighting::none(tag) }
+            let print = self.line_cache.print(key);
+            Plain { key, value, print }
         });
         Candidate { sent, plain, known: None }
     }
 
     fn group(&mut self, group: &mut [Candidate<'_>]) {
         let version = self.line_cache.version();
-        for plain in group.iter_mut().filter_map(|candidate| candidate.plain.as_mut()) {
-            plain.sighting = self.line_cache.sight(plain.tag);
-        }
-        for plain in group.iter().filter_map(|candidate| candidate.plain) {
-            black_box(self.line_cache.glimpse(plain.sighting));
-        }
         for candidate in &mut *group {
-            let Some(Plain { key, sighting, .. }) = candidate.plain else { continue };
-            candidate.known = self.line_cache.confirm(sighting, key);
+            candidate.known = candidate.plain.and_then(|plain| self.line_cache.find(plain.print));
         }
         for cell in group.iter().filter_map(|candidate| candidate.known?.verdict().cell) {
             black_box(self.cells.look_ahead(cell));
         }
         for &Candidate { sent, plain, known } in &*group {
-            let Some(Plain { key, value, .. }) = plain else {
+            let Some(Plain { key, value, print }) = plain else {
                 self.understand(sent, None);
                 continue;
             };
             // A line before it may have changed what the cache says of this one.
             let is_current = self.line_cache.version() == version;
-            let verdict =
-                if is_current { known.map(Known::verdict) } else { self.line_cache.get(key) };
-            if !verdict.is_some_and(|verdict| self.repeat(&verdict, value)) {
+            let known = if is_current { known } else { self.line_cache.find(print) };
+            if !known.is_some_and(|known| self.repeat(&known.verdict(), value)) {
                 self.look_closer(sent, key, value);
             }
         }
