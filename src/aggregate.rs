@@ -14,6 +14,7 @@ use parking_lot::Mutex;
 
 use crate::compat::Compat;
 use crate::map::observer::{HistogramSpec, SummarySpec};
+use crate::map::sharing::Combination;
 
 mod hyperloglog;
 mod sketch;
@@ -22,6 +23,8 @@ pub mod native;
 pub mod histogram;
 pub mod summary;
 pub mod set;
+pub mod senders;
+pub mod combined;
 pub mod cells;
 pub mod values;
 mod series;
@@ -77,6 +80,8 @@ pub enum SeriesSpec {
     Counter,
     /// Goes up and down.
     Gauge,
+    /// A gauge that several senders make together.
+    Combined(Combination),
     /// Buckets.
     Histogram(Arc<HistogramSpec>),
     /// Quantiles.
@@ -91,7 +96,7 @@ impl SeriesSpec {
     pub fn kind(&self) -> FamilyKind {
         match self {
             Self::Counter => FamilyKind::Counter,
-            Self::Gauge => FamilyKind::Gauge,
+            Self::Gauge | Self::Combined(_) => FamilyKind::Gauge,
             Self::Histogram(_) => FamilyKind::Histogram,
             Self::Summary(_) => FamilyKind::Summary,
             Self::Set(_) => FamilyKind::Set,

@@ -20,6 +20,7 @@ mod error;
 mod raw;
 mod options;
 mod check;
+pub mod sharing;
 mod rules;
 pub mod preset;
 pub mod cache;
@@ -30,6 +31,7 @@ use observer::{HistogramSpec, SummarySpec};
 pub use dialect::PatternError;
 pub use error::{Place, Problem, RulesError};
 pub use rules::{Loaded, Rules};
+use sharing::Sharing;
 
 /// A rule that matched, with its templates filled in.
 #[derive(Clone, Debug)]
@@ -71,6 +73,8 @@ pub struct Rule {
     pub counter_mode: CounterMode,
     /// Over which time the unique values of a set are counted.
     pub set_window: Duration,
+    /// What becomes of series that several senders share.
+    pub sharing: Sharing,
 }
 
 /// What a rule makes as far as the file alone tells.
@@ -104,7 +108,7 @@ pub enum CounterMode {
     Increment,
     /// An increment or a decrement; exposed as a gauge.
     UpDown,
-    /// A running total; a smaller one than before is a restart of the sender.
+    /// A running total of its sender; a smaller one than before is a restart of that sender.
     Absolute,
 }
 

@@ -137,6 +137,8 @@ pub enum Stat {
     /// `statsd_exporter_event_queue_flushed_total`: batches handed on, where the reference counts
     /// the flushes of its queue.
     Batches,
+    /// `tallyd_sender_overflow_total`
+    SenderOverflow,
     /// `statsd_exporter_sample_errors_total{reason}`
     SampleErrors(Reason),
     /// `statsd_exporter_events_total{type}`
@@ -163,7 +165,7 @@ impl ConflictId {
 }
 
 // Where the counters with labels begin, one run after the other.
-const SAMPLE_ERRORS: u32 = 21;
+const SAMPLE_ERRORS: u32 = 22;
 const EVENTS: u32 = SAMPLE_ERRORS + Reason::IllegalEvent as u32 + 1;
 const EVENT_ERRORS: u32 = EVENTS + EventType::Set as u32 + 1;
 const OUTCOMES: u32 = EVENT_ERRORS + EventError::NonFiniteValue as u32 + 1;
@@ -194,6 +196,7 @@ impl Stat {
             Self::MapperCacheHits => 18,
             Self::LineCacheHits => 19,
             Self::Batches => 20,
+            Self::SenderOverflow => 21,
             Self::SampleErrors(reason) => SAMPLE_ERRORS + reason as u32,
             Self::Events(event) => EVENTS + event as u32,
             Self::EventErrors(reason) => EVENT_ERRORS + reason as u32,

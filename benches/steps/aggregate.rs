@@ -6,9 +6,12 @@ use std::time::Duration;
 
 use criterion::{Criterion, Throughput};
 use tallyd::aggregate::cells::{CellRef, ColumnId, LaneCells};
+use tallyd::aggregate::combined::Move;
+use tallyd::aggregate::senders::SenderKey;
 use tallyd::aggregate::{Registry, Request, SeriesSpec};
 use tallyd::compat::Compat;
 use tallyd::map::observer::{HistogramSpec, NativeSpec, SummarySpec};
+use tallyd::map::sharing::{Combination, Combine};
 
 const SERIES: u64 = 1_000;
 
@@ -24,6 +27,10 @@ pub(crate) fn cells(c: &mut Criterion) {
     for (name, spec) in [
         ("counter", SeriesSpec::Counter),
         ("gauge", SeriesSpec::Gauge),
+        (
+            "gauge-sum",
+            SeriesSpec::Combined(Combination { how: Combine::Sum, window_millis: 120_000 }),
+        ),
         ("histogram", SeriesSpec::Histogram(Arc::new(histogram(None)))),
         ("histogram-native", SeriesSpec::Histogram(Arc::new(histogram(Some(native))))),
         ("summary", SeriesSpec::Summary(Arc::new(summary))),
@@ -78,6 +85,10 @@ fn write(lane: &LaneCells, cell: CellRef, random: u32) {
         ColumnId::Counter => lane.increment(cell.id, 1.0, now_millis),
         ColumnId::Gauge => lane.set(cell.id, value, now_millis),
         ColumnId::Histogram(_) | ColumnId::Summary(_) => lane.observe(cell, value, 1, now_millis),
+        ColumnId::Combined(_) => {
+            let sender = SenderKey(u64::from(random >> 30));
+            lane.gauge(cell, sender, Move::To(value), now_millis).ok();
+        }
         ColumnId::Set(_) => lane.insert(cell, u64::from(random) << 20, now_millis),
     }
 }

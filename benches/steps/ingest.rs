@@ -39,6 +39,9 @@ pub(crate) fn kinds(c: &mut Criterion) {
         let datagrams = traffic::datagrams(&line_cache::uniform(tail, 1_000), LINES_PER_DATAGRAM);
         bench(c, &format!("kind/{name}"), stage::HISTOGRAMS, &datagrams);
     }
+    // Lines that are read as a whole each time, as they depend on their sender.
+    let gauges = traffic::datagrams(&line_cache::uniform("g", 1_000), LINES_PER_DATAGRAM);
+    bench(c, "kind/gauge-sum", "defaults: {gauge_mode: sum}\n", &gauges);
 }
 
 /// Traffic recorded from real applications, with the presets made for them.

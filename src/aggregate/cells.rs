@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
+use super::combined::{CombinedCell, Move};
 use super::histogram::HistogramCell;
+use super::senders::{SenderKey, TooManySenders, Totals};
 use super::set::SetCell;
 use super::summary::SummaryCell;
 use super::{FamilyKind, SeriesSpec};
@@ -20,6 +22,8 @@ pub enum ColumnId {
     Counter,
     /// The gauges, shared by all lanes.
     Gauge,
+    /// The gauges of several senders, combined in one way; shared by all lanes.
+    Combined(u32),
     /// The histograms of a layout.
     Histogram(u32),
     /// The summaries of a layout.
@@ -34,7 +38,7 @@ impl ColumnId {
     pub fn kind(self) -> FamilyKind {
         match self {
             Self::Counter => FamilyKind::Counter,
-            Self::Gauge => FamilyKind::Gauge,
+            Self::Gauge | Self::Combined(_) => FamilyKind::Gauge,
             Self::Histogram(_) => FamilyKind::Histogram,
             Self::Summary(_) => FamilyKind::Summary,
             Self::Set(_) => FamilyKind::Set,
@@ -106,10 +110,6 @@ impl Level {
         self.0.store(value.to_bits(), Ordering::Relaxed);
     }
 
-    fn swap(&self, value: f64) -> f64 {
-        f64::from_bits(self.0.swap(value.to_bits(), Ordering::Relaxed))
-    }
-
     #[inline]
     fn add(&self, change: f64) {
         let mut old = self.0.load(Ordering::Relaxed);
@@ -124,12 +124,14 @@ impl Level {
     }
 }
 
-/// What does not belong to one lane: gauges, the totals last seen of absolute counters, and the
-/// layouts' specs.
+/// What does not belong to one lane: gauges, the totals that senders of absolute counters last
+/// sent, and the layouts' specs.
 #[derive(Debug)]
 pub struct SharedCells {
     pub(super) gauges: ColumnReader<Touched<Level>>,
-    totals: ColumnReader<Level>,
+    pub(super) combined_cells: LayoutReaders<CombinedCell>,
+    totals: ColumnReader<Totals>,
+    pub(super) combined: RwLock<Vec<SeriesSpec>>,
     pub(super) histograms: RwLock<Vec<SeriesSpec>>,
     pub(super) summaries: RwLock<Vec<SeriesSpec>>,
     pub(super) sets: RwLock<Vec<SeriesSpec>>,
@@ -144,7 +146,9 @@ impl SharedCells {
         Self {
             native: Arc::new(AtomicBool::new(native)),
             gauges: Column::new().reader(),
+            combined_cells: Arc::default(),
             totals: Column::new().reader(),
+            combined: RwLock::default(),
             histograms: RwLock::default(),
             summaries: RwLock::default(),
             sets: RwLock::default(),
@@ -157,17 +161,20 @@ impl SharedCells {
         match spec {
             SeriesSpec::Counter => ColumnId::Counter,
             SeriesSpec::Gauge => ColumnId::Gauge,
+            SeriesSpec::Combined(_) => ColumnId::Combined(layout(&self.combined, spec)),
             SeriesSpec::Histogram(_) => ColumnId::Histogram(layout(&self.histograms, spec)),
             SeriesSpec::Summary(_) => ColumnId::Summary(layout(&self.summaries, spec)),
             SeriesSpec::Set(_) => ColumnId::Set(layout(&self.sets, spec)),
         }
     }
 
-    /// The spec of a column that has layouts.
+    /// The spec of a column; none for counters, which are all alike.
     #[must_use]
     pub fn spec(&self, column: ColumnId) -> Option<SeriesSpec> {
         let (specs, layout) = match column {
-            ColumnId::Counter | ColumnId::Gauge => return None,
+            ColumnId::Counter => return None,
+            ColumnId::Gauge => return Some(SeriesSpec::Gauge),
+            ColumnId::Combined(layout) => (&self.combined, layout),
             ColumnId::Histogram(layout) => (&self.histograms, layout),
             ColumnId::Summary(layout) => (&self.summaries, layout),
             ColumnId::Set(layout) => (&self.sets, layout),
@@ -219,15 +226,21 @@ impl<T> Layouts<T> {
         }
         let Some(slot) = self.columns.get_mut(layout) else { return };
         let column = slot.get_or_insert_with(|| {
-            let column = LayoutColumn { spec: spec.clone(), column: Column::new() };
             let mut readers = self.readers.lock();
             if readers.len() <= layout {
                 readers.resize_with(layout + 1, || None);
             }
-            if let Some(reader) = readers.get_mut(layout) {
-                *reader = Some(column.column.reader());
-            }
-            column
+            let column = match readers.get_mut(layout) {
+                // Another lane has made the column, where lanes share it.
+                Some(Some(reader)) => Column::join(reader),
+                Some(slot) => {
+                    let column = Column::new();
+                    *slot = Some(column.reader());
+                    column
+                }
+                None => Column::new(),
+            };
+            LayoutColumn { spec: spec.clone(), column }
         });
         column.column.grow(id, || Touched::new(make()));
     }
@@ -250,7 +263,8 @@ impl<T> Layouts<T> {
 pub struct LaneCells {
     counters: Column<Touched<Sum>>,
     gauges: Column<Touched<Level>>,
-    totals: Column<Level>,
+    combined: Layouts<CombinedCell>,
+    totals: Column<Totals>,
     histograms: Layouts<HistogramCell>,
     summaries: Layouts<SummaryCell>,
     sets: Layouts<SetCell>,
@@ -262,6 +276,7 @@ impl LaneCells {
         Self {
             counters: Column::new(),
             gauges: Column::join(&shared.gauges),
+            combined: Layouts { readers: Arc::clone(&shared.combined_cells), ..Layouts::default() },
             totals: Column::join(&shared.totals),
             histograms: Layouts::default(),
             summaries: Layouts::default(),
@@ -276,6 +291,9 @@ impl LaneCells {
         match (column, spec) {
             (ColumnId::Counter, _) => self.counters.grow(id, Touched::default),
             (ColumnId::Gauge, _) => self.gauges.grow(id, Touched::default),
+            (ColumnId::Combined(layout), Some(spec)) => {
+                self.combined.grow(layout, id, spec, CombinedCell::default);
+            }
             (ColumnId::Histogram(layout), Some(spec @ SeriesSpec::Histogram(own))) => {
                 self.histograms.grow(layout, id, spec, || HistogramCell::new(own));
             }
@@ -291,7 +309,13 @@ impl LaneCells {
                     cell.cell.begin(created_millis);
                 }
             }
-            (ColumnId::Histogram(_) | ColumnId::Summary(_) | ColumnId::Set(_), _) => {}
+            (
+                ColumnId::Combined(_)
+                | ColumnId::Histogram(_)
+                | ColumnId::Summary(_)
+                | ColumnId::Set(_),
+                _,
+            ) => {}
         }
     }
 
@@ -303,13 +327,23 @@ impl LaneCells {
         }
     }
 
-    /// Adds what a running total has grown by since any lane last saw it. A smaller total is a
-    /// restart of its sender, which counts from zero again.
-    pub fn advance(&mut self, id: u32, total: f64, now_millis: u64) {
-        self.totals.grow(id, Level::default);
-        let Some(last) = self.totals.get(id) else { return };
-        let last = last.swap(total);
-        self.increment(id, if total >= last { total - last } else { total }, now_millis);
+    /// Adds what a sender's running total has grown by since any lane last saw it. A smaller total
+    /// is a restart of its sender, which counts from zero again.
+    ///
+    /// # Errors
+    /// [`TooManySenders`] when the sender is new and there is no place for it.
+    pub fn advance(
+        &mut self,
+        id: u32,
+        sender: SenderKey,
+        total: f64,
+        now_millis: u64,
+    ) -> Result<(), TooManySenders> {
+        self.totals.grow(id, Totals::default);
+        if let Some(totals) = self.totals.get(id) {
+            self.increment(id, totals.advance(sender, total, now_millis)?, now_millis);
+        }
+        Ok(())
     }
 
     /// Sets a gauge.
@@ -326,6 +360,31 @@ impl LaneCells {
         if let Some(cell) = self.gauges.get(id) {
             cell.touch(now_millis).add(change);
         }
+    }
+
+    /// Takes a sample into a gauge, whether several senders make it or the last one does.
+    ///
+    /// # Errors
+    /// [`TooManySenders`] when the sender is new and there is no place for it.
+    pub fn gauge(
+        &self,
+        cell: CellRef,
+        sender: SenderKey,
+        sample: Move,
+        now_millis: u64,
+    ) -> Result<(), TooManySenders> {
+        if let ColumnId::Combined(layout) = cell.column {
+            let known = self.combined.get(layout, cell.id);
+            let Some((SeriesSpec::Combined(combination), cell)) = known else { return Ok(()) };
+            cell.cell.take(combination, sender, sample, now_millis)?;
+            cell.touch(now_millis);
+            return Ok(());
+        }
+        match sample {
+            Move::To(value) => self.set(cell.id, value, now_millis),
+            Move::By(change) => self.change(cell.id, change, now_millis),
+        }
+        Ok(())
     }
 
     /// Takes a value into a histogram or summary, `times` times over.
@@ -347,7 +406,7 @@ impl LaneCells {
                     cell.touch(now_millis).observe(spec, now_millis, value, times);
                 }
             }
-            ColumnId::Counter | ColumnId::Gauge | ColumnId::Set(_) => {}
+            ColumnId::Counter | ColumnId::Gauge | ColumnId::Combined(_) | ColumnId::Set(_) => {}
         }
     }
 
@@ -366,6 +425,9 @@ impl LaneCells {
         let millis = match cell.column {
             ColumnId::Counter => self.counters.get(cell.id).map(|cell| &cell.millis),
             ColumnId::Gauge => self.gauges.get(cell.id).map(|cell| &cell.millis),
+            ColumnId::Combined(layout) => {
+                self.combined.get(layout, cell.id).map(|(_, cell)| &cell.millis)
+            }
             ColumnId::Histogram(layout) => {
                 self.histograms.get(layout, cell.id).map(|(_, cell)| &cell.millis)
             }
@@ -396,10 +458,15 @@ impl LaneCells {
                     cell.touch(0).clear();
                 }
                 if let Some(total) = self.totals.get(cell.id) {
-                    total.set(0.0);
+                    total.clear();
                 }
             }
             ColumnId::Gauge => self.set(cell.id, 0.0, 0),
+            ColumnId::Combined(layout) => {
+                if let Some((_, cell)) = self.combined.get(layout, cell.id) {
+                    cell.touch(0).clear();
+                }
+            }
             ColumnId::Histogram(layout) => {
                 if let Some((_, cell)) = self.histograms.get(layout, cell.id) {
                     cell.touch(0).clear();
@@ -426,6 +493,7 @@ impl LaneCells {
                 self.totals.release(chunk);
             }
             ColumnId::Gauge => self.gauges.release(chunk),
+            ColumnId::Combined(layout) => self.combined.release(layout, chunk),
             ColumnId::Histogram(layout) => self.histograms.release(layout, chunk),
             ColumnId::Summary(layout) => self.summaries.release(layout, chunk),
             ColumnId::Set(layout) => self.sets.release(layout, chunk),

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use super::cells::{
     CellRef, ColumnId, LaneReader, LayoutReaders, Level, SharedCells, Sum, Touched,
 };
+use super::combined::CombinedCell;
 use super::histogram::{HistogramCell, HistogramValue};
 use super::set::{SetCell, SetMerge};
 use super::summary::{SummaryCell, SummaryMerge};
@@ -43,7 +44,7 @@ impl LaneValues {
     fn touched_millis(&self, cell: CellRef) -> u64 {
         let millis = match cell.column {
             ColumnId::Counter => self.counters.get(cell.id).map(|cell| &cell.millis),
-            ColumnId::Gauge => None,
+            ColumnId::Gauge | ColumnId::Combined(_) => None,
             ColumnId::Histogram(layout) => {
                 layout_cell(&self.histograms, layout, cell.id).map(|cell| &cell.millis)
             }
@@ -66,6 +67,8 @@ impl LaneValues {
 pub struct Values {
     lanes: Vec<LaneValues>,
     gauges: Cells<Touched<Level>>,
+    combined_cells: LayoutCells<CombinedCell>,
+    combined: Vec<SeriesSpec>,
     histograms: Vec<SeriesSpec>,
     summaries: Vec<SeriesSpec>,
     sets: Vec<SeriesSpec>,
@@ -78,6 +81,8 @@ impl Values {
         Self {
             lanes,
             gauges: shared.gauges.cells(),
+            combined_cells: layout_cells(&shared.combined_cells),
+            combined: shared.combined.read().clone(),
             histograms: shared.histograms.read().clone(),
             summaries: shared.summaries.read().clone(),
             sets: shared.sets.read().clone(),
@@ -99,17 +104,39 @@ impl Values {
         self.gauges.get(id).map_or(0.0, |gauge| gauge.cell.get())
     }
 
+    /// The value of a gauge that several senders make; none when nobody has been heard of within
+    /// its window.
+    #[must_use]
+    pub fn combined(&self, id: u32, layout: u32) -> Option<f64> {
+        let Some(SeriesSpec::Combined(combination)) = self.spec(ColumnId::Combined(layout)) else {
+            return None;
+        };
+        let cell = layout_cell(&self.combined_cells, layout, id)?;
+        cell.cell.value(combination, self.now_millis)
+    }
+
+    /// Whether a series has a value to show. All have but gauges of several senders, when none of
+    /// them has been heard of lately.
+    #[must_use]
+    pub fn has_value(&self, series: &Series) -> bool {
+        match series.cell.column {
+            ColumnId::Combined(layout) => self.combined(series.cell.id, layout).is_some(),
+            _ => true,
+        }
+    }
+
     /// Whether lanes fill native buckets, as they do once somebody has asked for them.
     #[must_use]
     pub fn fills_native(&self) -> bool {
         self.native
     }
 
-    /// The spec of a column with layouts.
+    /// The spec of a column that has layouts.
     #[must_use]
     pub fn spec(&self, column: ColumnId) -> Option<&SeriesSpec> {
         match column {
             ColumnId::Counter | ColumnId::Gauge => None,
+            ColumnId::Combined(layout) => self.combined.get(layout as usize),
             ColumnId::Histogram(layout) => self.histograms.get(layout as usize),
             ColumnId::Summary(layout) => self.summaries.get(layout as usize),
             ColumnId::Set(layout) => self.sets.get(layout as usize),
@@ -133,12 +160,21 @@ impl Values {
     }
 
     fn look_at_cells(&self, cell: CellRef) -> u64 {
-        let gauge = match cell.column {
-            ColumnId::Gauge => self.gauges.get(cell.id),
+        self.lanes
+            .iter()
+            .fold(self.shared_millis(cell), |sum, lane| sum ^ lane.touched_millis(cell))
+    }
+
+    /// When a cell that all lanes share last took a sample in; 0 for the others.
+    fn shared_millis(&self, cell: CellRef) -> u64 {
+        let millis = match cell.column {
+            ColumnId::Gauge => self.gauges.get(cell.id).map(|gauge| &gauge.millis),
+            ColumnId::Combined(layout) => {
+                layout_cell(&self.combined_cells, layout, cell.id).map(|gauge| &gauge.millis)
+            }
             _ => None,
         };
-        let gauge = gauge.map_or(0, |gauge| gauge.millis.load(Ordering::Relaxed));
-        self.lanes.iter().fold(gauge, |sum, lane| sum ^ lane.touched_millis(cell))
+        millis.map_or(0, |millis| millis.load(Ordering::Relaxed))
     }
 
     fn look_at_buckets(&self, cell: CellRef) -> u64 {
@@ -197,13 +233,9 @@ impl Values {
     /// When any lane last took a sample in for a series.
     #[must_use]
     pub fn touched_millis(&self, series: &Series) -> u64 {
-        let gauge = match series.cell.column {
-            ColumnId::Gauge => self.gauges.get(series.cell.id),
-            _ => None,
-        };
-        let gauge = gauge.map_or(0, |cell| cell.millis.load(Ordering::Relaxed));
+        let shared = self.shared_millis(series.cell);
         let lanes = self.lanes.iter().map(|lane| lane.touched_millis(series.cell)).max();
         // A series that was registered and not yet written to is as young as its registration.
-        gauge.max(lanes.unwrap_or(0)).max(series.created_millis)
+        shared.max(lanes.unwrap_or(0)).max(series.created_millis)
     }
 }

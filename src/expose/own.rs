@@ -93,6 +93,7 @@ pub const NAMES: &[&str] = &[
     "tallyd_line_cache_hits_total",
     "tallyd_lines_total",
     "tallyd_relay_dropped_lines_total",
+    "tallyd_sender_overflow_total",
     "tallyd_series",
     "tallyd_truncated_datagrams_total",
     "tallyd_udp_kernel_drops_total",
@@ -403,6 +404,11 @@ fn tallyd(sources: &Sources, totals: &Totals, kernel_drops: &[(String, u64)]) ->
             "tallyd_line_cache_hits_total",
             "Lines whose meaning was known from an earlier one.",
             totals.get(Stat::LineCacheHits),
+        ),
+        counter(
+            "tallyd_sender_overflow_total",
+            "Samples not used because their series had too many senders already.",
+            totals.get(Stat::SenderOverflow),
         ),
         gauge("tallyd_series", "Series that are being kept.", sources.registry.len() as f64),
     ]

@@ -104,7 +104,7 @@ impl Walk<'_, '_> {
             while let Some(before) = self.own.next_if(|own| *own.name < *view.family.name) {
                 self.own_family(before);
             }
-            if self.page.begin(&head(&view.family)) {
+            if has_values(stage.reading, view) && self.page.begin(&head(&view.family)) {
                 let place = self.rest_of_family(stage, view, None);
                 if place.is_some() {
                     return place;
@@ -165,6 +165,10 @@ impl Walk<'_, '_> {
         let value = match cell.column {
             ColumnId::Counter => Value::Number(values.counter(cell.id)),
             ColumnId::Gauge => Value::Number(values.gauge(cell.id)),
+            ColumnId::Combined(layout) => match values.combined(cell.id, layout) {
+                Some(value) => Value::Number(value),
+                None => return,
+            },
             ColumnId::Set(layout) => Value::Number(values.set(series, layout)),
             ColumnId::Histogram(_) => {
                 let Some(SeriesSpec::Histogram(spec)) = values.spec(cell.column) else { return };
@@ -184,6 +188,11 @@ impl Walk<'_, '_> {
         let created_seconds = self.start_seconds + series.created_millis as f64 / 1000.0;
         self.page.series(family, &Series { labels: series.labels(), created_seconds, value });
     }
+}
+
+/// Whether any series of a family has a value to show.
+fn has_values(reading: &Reading, view: &FamilyView) -> bool {
+    view.series().any(|series| reading.values.has_value(series))
 }
 
 /// A family as the encoders see it.

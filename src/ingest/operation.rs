@@ -14,6 +14,8 @@ pub enum Effect {
     None,
     /// Adds to a counter, which takes no negative value.
     Increment,
+    /// Adds what a running total has grown by (`counter_mode: absolute`); never repeated.
+    Advance,
     /// Sets a gauge; a sign would make the value relative.
     Set,
     /// Adds to a gauge (`counter_mode: updown`).

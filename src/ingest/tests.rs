@@ -79,6 +79,7 @@ impl Bench {
             let value = match series.cell.column {
                 ColumnId::Counter => format!("{:?}", reading.values.counter(id)),
                 ColumnId::Gauge => format!("{:?}", reading.values.gauge(id)),
+                ColumnId::Combined(layout) => format!("{:?}", reading.values.combined(id, layout)),
                 ColumnId::Set(layout) => format!("{:?}", reading.values.set(series, layout)),
                 ColumnId::Histogram(_) => {
                     let mut value = HistogramValue::default();

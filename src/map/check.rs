@@ -11,6 +11,7 @@ use super::glob::is_glob;
 use super::options::{Notes, ObserverKind, Observers};
 use super::pattern::Pattern;
 use super::raw::{Nanos, RawDefaults, RawLabels, RawRule, nearest};
+use super::sharing::{RawSharing, Sharing};
 use super::template::Template;
 use super::{Action, CounterMode, Observer, Rule};
 use crate::compat::Compat;
@@ -91,6 +92,7 @@ pub(super) struct Checker {
     ttl: Nanos,
     counter_mode: CounterMode,
     set_window: Duration,
+    pub(super) sharing: Sharing,
     pub(super) is_ordered: bool,
     pub(super) notes: Notes,
 }
@@ -105,6 +107,7 @@ impl Checker {
             ttl: Nanos::default(),
             counter_mode: CounterMode::Increment,
             set_window: DEFAULT_SET_WINDOW,
+            sharing: Sharing::default(),
             is_ordered: true,
             notes: Notes::new(),
         }
@@ -118,6 +121,7 @@ impl Checker {
         checker.is_ordered = !written.glob_disable_ordering.unwrap_or_default().0;
         checker.ttl = written.ttl.as_ref().map_or_else(Nanos::default, |ttl| ttl.value);
         checker.note_negative_ttl(written.ttl.as_ref());
+        checker.sharing = checker.sharing(&RawSharing::from(&written))?;
         checker.counter_mode = checker.counter_mode(written.counter_mode.as_ref())?;
         checker.set_window = checker.set_window(written.set_window.as_ref())?;
         let observer =
@@ -152,6 +156,7 @@ impl Checker {
             observer: self.observers.default_observer(),
             counter_mode: self.counter_mode,
             set_window: self.set_window,
+            sharing: self.sharing.clone(),
         }
     }
 
@@ -193,6 +198,7 @@ impl Checker {
             ttl: ttl(if inherits_ttl { self.ttl } else { own_ttl }),
             counter_mode: self.counter_mode(written.counter_mode.as_ref())?,
             set_window: self.set_window(written.set_window.as_ref())?,
+            sharing: self.sharing(&RawSharing::from(&written))?,
             help: written.help.as_deref().filter(|help| !help.is_empty()).map(Arc::from),
             unit: written.unit.as_deref().filter(|unit| !unit.is_empty()).map(Arc::from),
             observer: self.observer(written, place)?,
@@ -271,12 +277,16 @@ impl Checker {
         let Some(written) = written else { return Ok(self.set_window) };
         match u64::try_from(written.value.0) {
             Ok(nanos) if nanos > 0 => Ok(Duration::from_nanos(nanos)),
-            _ => Err(Fault::new(Place::of(written), Problem::SetWindow)),
+            _ => Err(Fault::new(Place::of(written), Problem::Window("set_window"))),
         }
     }
 
     /// Refuses a key of ours where the reference's own rules apply.
-    fn extended<T>(&self, value: Option<&Spanned<T>>, key: &'static str) -> Result<(), Fault> {
+    pub(super) fn extended<T>(
+        &self,
+        value: Option<&Spanned<T>>,
+        key: &'static str,
+    ) -> Result<(), Fault> {
         const ADVICE: &str = "it needs `--compat=extended`";
         match value {
             Some(value) if self.compat.is_reference() => {
@@ -337,7 +347,7 @@ fn ttl(written: Nanos) -> Option<Duration> {
 }
 
 /// What a word stands for; `None` where there is none.
-fn word<T: Copy>(
+pub(super) fn word<T: Copy>(
     written: Option<&Spanned<String>>,
     key: &'static str,
     known: &[(&str, T)],

@@ -161,9 +161,9 @@ pub enum Problem {
         "a summary cannot have `histogram_options`; remove them, or set `observer_type: histogram`"
     )]
     HistogramOptionsOfSummary,
-    /// A window in which nothing can be counted.
-    #[error("`set_window` must be more than zero")]
-    SetWindow,
+    /// A window in which nothing can be, by its key.
+    #[error("`{0}` must be more than zero")]
+    Window(&'static str),
 }
 
 fn hint(nearest: Option<&str>, known: &str) -> String {

@@ -17,7 +17,14 @@ use crate::units::parse_go_duration;
 /// Keys of older versions of the reference; they are known, but never proposed.
 const LEGACY_KEYS: [&str; 3] = ["timer_type", "buckets", "quantiles"];
 /// Keys that the reference does not know.
-const EXTENDED_KEYS: [&str; 2] = ["counter_mode", "set_window"];
+const EXTENDED_KEYS: [&str; 6] = [
+    "counter_mode",
+    "counter_sender_tag",
+    "gauge_mode",
+    "gauge_sender_tag",
+    "gauge_window",
+    "set_window",
+];
 
 /// The whole file.
 #[derive(Debug, Default, Deserialize)]
@@ -38,6 +45,10 @@ pub(super) struct RawDefaults {
     pub(super) summary_options: Option<RawSummary>,
     pub(super) histogram_options: Option<RawHistogram>,
     pub(super) counter_mode: Option<Spanned<String>>,
+    pub(super) counter_sender_tag: Option<Spanned<String>>,
+    pub(super) gauge_mode: Option<Spanned<String>>,
+    pub(super) gauge_sender_tag: Option<Spanned<String>>,
+    pub(super) gauge_window: Option<Spanned<Nanos>>,
     pub(super) set_window: Option<Spanned<Nanos>>,
     pub(super) timer_type: Option<Spanned<String>>,
     pub(super) buckets: Option<Spanned<RawBounds>>,
@@ -64,6 +75,10 @@ pub(super) struct RawRule {
     pub(super) histogram_options: Option<RawHistogram>,
     pub(super) scale: Option<Number>,
     pub(super) counter_mode: Option<Spanned<String>>,
+    pub(super) counter_sender_tag: Option<Spanned<String>>,
+    pub(super) gauge_mode: Option<Spanned<String>>,
+    pub(super) gauge_sender_tag: Option<Spanned<String>>,
+    pub(super) gauge_window: Option<Spanned<Nanos>>,
     pub(super) set_window: Option<Spanned<Nanos>>,
     pub(super) timer_type: Option<Spanned<String>>,
     pub(super) buckets: Option<Spanned<RawBounds>>,

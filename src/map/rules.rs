@@ -29,6 +29,8 @@ pub struct Rules {
     default_rule: Rule,
     /// By the names of families; the first rule for a name counts.
     units: HashMap<String, Arc<str>>,
+    /// Whether any of them depends on who sent a line.
+    needs_senders: bool,
 }
 
 #[derive(Debug)]
@@ -111,7 +113,8 @@ impl Rules {
     fn new(compat: Compat, default_rule: Rule, preference: Preference) -> Self {
         let globs = Globs::new(preference);
         let (entries, patterns, units) = (Vec::new(), Vec::new(), HashMap::new());
-        Self { compat, entries, globs, patterns, default_rule, units }
+        let needs_senders = default_rule.needs_senders();
+        Self { compat, entries, globs, patterns, default_rule, units, needs_senders }
     }
 
     /// Adds a rule; returns a note where an earlier one takes all its names away.
@@ -130,6 +133,7 @@ impl Rules {
         if let (Some(unit), Some(name)) = (&rule.unit, name.constant()) {
             self.units.entry(name).or_insert_with(|| Arc::clone(unit));
         }
+        self.needs_senders |= rule.needs_senders();
         self.entries.push(Entry { rule, event, is_observer, name, labels });
         note
     }
@@ -169,6 +173,12 @@ impl Rules {
     #[must_use]
     pub fn rule(&self, index: usize) -> &Rule {
         self.entries.get(index).map_or(&self.default_rule, |entry| &entry.rule)
+    }
+
+    /// Whether the kernel has to be asked who sent each line.
+    #[must_use]
+    pub fn needs_senders(&self) -> bool {
+        self.needs_senders
     }
 
     /// The unit of a family, where a rule for it says one.

@@ -28,6 +28,10 @@ pub(super) trait Sink {
     fn count(&mut self, stat: Stat, n: u64);
     /// Does what another thread asked for.
     fn obey(&mut self, order: Order);
+    /// Whether it matters who sent a line.
+    fn needs_senders(&self) -> bool {
+        false
+    }
 }
 
 impl Sink for Ingest {
@@ -45,6 +49,9 @@ impl Sink for Ingest {
     }
     fn obey(&mut self, order: Order) {
         self.obey(order);
+    }
+    fn needs_senders(&self) -> bool {
+        self.needs_senders()
     }
 }
 

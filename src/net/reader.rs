@@ -93,6 +93,10 @@ impl Reader {
         let mut complaint = Complaint::default();
         // The one change that the channel ever sees is the order to stop.
         while matches!(shared.stopping.has_changed(), Ok(false)) {
+            // A reload may have brought the first rule that needs them.
+            if source == Source::Unixgram && shared.lane.lock().sink.needs_senders() {
+                receiver.ask_for_processes(&socket);
+            }
             match receiver.receive(&socket, MsgFlags::MSG_WAITFORONE) {
                 Ok(_) => {
                     // The end of the waiting looks like an empty datagram, which holds no line.

@@ -7,9 +7,11 @@ use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
+use nix::cmsg_space;
 use nix::errno::Errno;
 use nix::sys::socket::{
-    MsgFlags, MultiHeaders, RecvMsg, SockaddrStorage, recvmmsg, setsockopt, sockopt,
+    ControlMessageOwned, MsgFlags, MultiHeaders, RecvMsg, SockaddrStorage, UnixCredentials,
+    recvmmsg, setsockopt, sockopt,
 };
 use smallvec::SmallVec;
 use socket2::{SockFilter, Socket, Type};
@@ -114,8 +116,8 @@ pub(super) enum Queue {
 
 /// The buffers a lane reads datagrams into.
 ///
-/// It asks the kernel for no control messages: nobody needs them, and they cost time for each
-/// datagram.
+/// It asks the kernel for no control messages unless a rule needs to know which process sent a Unix
+/// datagram: they cost time for each one.
 pub(super) struct Receiver {
     headers: Headers,
     space: Vec<u8>,
@@ -129,6 +131,9 @@ enum Headers {
     Addressed(MultiHeaders<SockaddrStorage>),
     /// Its bytes; clients of Unix sockets mostly have no address.
     Bare(MultiHeaders<()>),
+    /// Its bytes and the process that sent it. The headers cannot be used twice: they keep what
+    /// room the last batch's control messages took, which is none after a batch without any.
+    Credentials,
 }
 
 /// A datagram whose bytes are in its buffer.
@@ -158,6 +163,16 @@ impl Receiver {
         }
     }
 
+    /// Has the kernel tell from here on which process sent each datagram of a Unix socket.
+    pub(super) fn ask_for_processes(&mut self, socket: &Socket) {
+        if !matches!(self.headers, Headers::Credentials) {
+            match setsockopt(socket, sockopt::PassCred, &true) {
+                Ok(()) => self.headers = Headers::Credentials,
+                Err(error) => warn!(%error, "The kernel does not tell who sends Unix datagrams."),
+            }
+        }
+    }
+
     /// Reads up to a batch of datagrams by one system call; they take the place of the last ones.
     pub(super) fn receive(&mut self, socket: &Socket, flags: MsgFlags) -> io::Result<Queue> {
         self.batch.clear();
@@ -175,6 +190,16 @@ impl Receiver {
             Headers::Bare(headers) => recvmmsg(fd, headers, slices, flags, None).map(|received| {
                 batch.extend(received.map(|message| arrival(&message, |()| Sender::Unknown)));
             }),
+            Headers::Credentials => {
+                let room = cmsg_space!(UnixCredentials);
+                let mut headers = MultiHeaders::<()>::preallocate(BATCH, Some(room));
+                recvmmsg(fd, &mut headers, slices, flags, None).map(|received| {
+                    batch.extend(received.map(|message| Arrival {
+                        sender: process(&message),
+                        ..arrival(&message, |()| Sender::Unknown)
+                    }));
+                })
+            }
         };
         match received {
             Ok(()) => {}
@@ -213,6 +238,17 @@ where
     }
 }
 
+/// Which process sent a datagram. The kernel knows none for what was sent before it was asked, nor
+/// for processes in a namespace that is not seen from here.
+fn process<S>(message: &RecvMsg<'_, '_, S>) -> Sender {
+    let mut messages = message.cmsgs().into_iter().flatten();
+    let pid = messages.find_map(|message| match message {
+        ControlMessageOwned::ScmCredentials(credentials) => u32::try_from(credentials.pid()).ok(),
+        _ => None,
+    });
+    pid.filter(|pid| *pid > 0).map_or(Sender::Unknown, Sender::Process)
+}
+
 #[inline]
 fn sender(address: SockaddrStorage) -> Sender {
     let v4 = address.as_sockaddr_in().map(|v4| SocketAddr::V4((*v4).into()));
@@ -233,6 +269,8 @@ pub(super) enum Ending {
 mod tests {
     use std::net::UdpSocket;
     use std::time::{Duration, Instant};
+
+    use socket2::Domain;
 
     use super::*;
 
@@ -318,6 +356,24 @@ mod tests {
         }
         assert_eq!(count_waiting(&socket), 1);
         assert_eq!(crate::net::meminfo::dropped(&*socket).unwrap(), 50);
+    }
+
+    #[test]
+    fn the_kernel_tells_which_process_sent_a_unix_datagram() {
+        let (ours, theirs) = Socket::pair(Domain::UNIX, Type::DGRAM, None).unwrap();
+        let mut receiver = Receiver::new(Source::Unixgram);
+        let senders = |receiver: &mut Receiver| {
+            theirs.send(b"a:1|g").unwrap();
+            receiver.receive(&ours, MsgFlags::MSG_DONTWAIT).unwrap();
+            receiver.datagrams().map(|(datagram, _)| datagram.sender).collect::<Vec<_>>()
+        };
+        assert_eq!(senders(&mut receiver), [Sender::Unknown]);
+        receiver.ask_for_processes(&ours);
+        for _ in 0..3 {
+            assert_eq!(senders(&mut receiver), [Sender::Process(std::process::id())]);
+            // A batch without any datagram must not make the next one forget.
+            receiver.receive(&ours, MsgFlags::MSG_DONTWAIT).unwrap();
+        }
     }
 
     fn count_waiting(socket: &Arc<Socket>) -> usize {

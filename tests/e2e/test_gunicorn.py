@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -91,6 +92,28 @@ def test_gunicorns_own_metrics_are_named_by_the_preset(start: Start, serve: Serv
         f"gunicorn_workers{labels}": Gunicorn.WORKERS,
     }
     wait_for("gunicorn's metrics", lambda: expected.items() <= server.scrape().series.items())
+
+
+def test_requests_in_flight_are_those_of_all_workers(
+    start: Start, serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`gauge_mode: sum`: twenty held requests are twenty, whichever workers hold them and however often each says so."""
+    release = tmp_path / "release"
+    monkeypatch.setenv("RELEASE_FILE", str(release))
+    mapping = "mappings: [{match: app.in_flight, name: app_in_flight, gauge_mode: sum}]\n"
+    server = start("--lanes=2", mapping=mapping)
+    application = serve("inflight:create_app", directory=Path(__file__).parent / "apps", statsd=server)
+    with ThreadPoolExecutor(20) as clients:
+        held = []
+        for count in range(1, 21):
+            held.append(clients.submit(application.get, "/hold"))
+            wait_for_line(server, "app_in_flight", f"app_in_flight {count}")
+        scrapes = {server.scrape().series["app_in_flight"] for _ in range(20)}
+        release.touch()
+    workers = {request.result() for request in held}
+    assert scrapes == {20}
+    assert len(workers) > 1, "one worker held them all"
+    wait_for_line(server, "app_in_flight", "app_in_flight 0")
 
 
 def test_counters_inside_the_workers_are_wrong(serve: Serve) -> None:

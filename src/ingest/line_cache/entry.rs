@@ -79,6 +79,7 @@ fn pack_column(column: ColumnId) -> Option<u16> {
         ColumnId::Histogram(layout) => (3, layout),
         ColumnId::Summary(layout) => (4, layout),
         ColumnId::Set(layout) => (5, layout),
+        ColumnId::Combined(layout) => (6, layout),
     };
     u16::try_from(u64::from(layout) << KIND_BITS | kind).ok()
 }
@@ -92,6 +93,7 @@ fn unpack_column(packed: u16) -> Option<ColumnId> {
         3 => Some(ColumnId::Histogram(layout)),
         4 => Some(ColumnId::Summary(layout)),
         5 => Some(ColumnId::Set(layout)),
+        6 => Some(ColumnId::Combined(layout)),
         _ => None,
     }
 }
