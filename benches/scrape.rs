@@ -53,6 +53,7 @@ fn stock() -> Stock {
         event_queue: None,
         start: Instant::now(),
         member_seed: foldhash::fast::RandomState::default(),
+        ttl: tallyd::map::ttl::Ttls::default(),
     };
     let mut ingest = Ingest::new(config, &registry, &Arc::new(Telemetry::default()));
     ingest.begin_batch();

@@ -30,11 +30,13 @@ pub mod values;
 mod series;
 mod families;
 pub mod view;
+pub mod scrapes;
 pub mod expiry;
 
 use cells::{LaneCells, LaneReader, SharedCells};
 use expiry::Wheel;
 use families::Families;
+use scrapes::ScrapeClock;
 use series::ByText;
 pub use series::{Series, SeriesHead};
 use values::{LaneValues, Values};
@@ -159,6 +161,8 @@ pub struct Registry {
     vectors: [AtomicU64; FamilyKind::ALL.len()],
     /// How many families have begun anew.
     restarts: AtomicU64,
+    /// When scrapes began, as far as expiry needs it.
+    scraped: ScrapeClock,
 }
 
 impl Registry {
@@ -177,6 +181,7 @@ impl Registry {
             token: Mutex::default(),
             vectors: Default::default(),
             restarts: AtomicU64::new(0),
+            scraped: ScrapeClock::default(),
         }
     }
 
@@ -437,6 +442,57 @@ mod tests {
             self.registry.free(&reclaim);
             Some(reclaim)
         }
+    }
+
+    #[test]
+    fn an_idle_series_waits_for_a_scrape_while_somebody_scrapes() {
+        // Nobody has scraped yet: a plain ttl, of a second.
+        check_held(&[], 2001, true);
+        // Scraped since its sample at 1000, and not since.
+        check_held(&[1500], 2001, true);
+        check_held(&[900], 2001, false);
+        check_held(&[900, 1500], 2001, true);
+        check_held(&[900], 58_000, false);
+        check_held(&[900], 62_000, true);
+    }
+
+    /// Whether a series whose sample came at 1000 has left at some time.
+    #[track_caller]
+    fn check_held(scrapes: &[u64], now: u64, leaves: bool) {
+        for compat in [Compat::Extended, Compat::Reference] {
+            let mut bench = Bench::new(compat);
+            bench.count("a", 1000);
+            for began in scrapes {
+                bench.registry.scraped(*began);
+                // The wheel looks at it in between, and keeps it.
+                assert!(bench.expire(2000).is_none());
+            }
+            assert_eq!(bench.expire(now).is_some(), leaves || compat.is_reference(), "{compat:?}");
+        }
+    }
+
+    #[test]
+    fn a_series_that_was_held_leaves_after_the_next_scrape() {
+        let mut bench = Bench::new(Compat::Extended);
+        bench.registry.scraped(900);
+        bench.count("a", 1000);
+        for now in [2500, 5000, 30_000] {
+            assert!(bench.expire(now).is_none());
+        }
+        bench.registry.scraped(30_000);
+        assert!(bench.expire(30_001).is_some());
+    }
+
+    #[test]
+    fn a_counter_that_returns_has_a_new_created_time() {
+        let mut bench = Bench::new(Compat::Extended);
+        bench.count("a", 1000);
+        assert!(bench.expire(3000).is_some());
+        bench.count("a", 5000);
+        let reading = bench.registry.read(5000);
+        let created = reading.view.families()[0].series().next().map(|one| one.created_millis);
+        assert_eq!(created, Some(5000));
+        assert_eq!(bench.page(5000), [("a".to_owned(), 1.0)]);
     }
 
     #[track_caller]

@@ -10,12 +10,14 @@ use thiserror::Error;
 use crate::compat::Compat;
 use crate::ingest::event_queue;
 use crate::map::cache;
+use crate::map::ttl::Ttls;
 use crate::net::{self, ReadBuffer, RelayConfig};
 use crate::parse;
 use crate::telemetry::log;
 
 pub mod units;
 pub mod grafana;
+pub mod ttl;
 pub mod cli;
 
 pub use cli::{Cli, Request};
@@ -43,6 +45,8 @@ pub struct Config {
     pub event_queue: Option<event_queue::Config>,
     /// The mapping file.
     pub mapping: Mapping,
+    /// How long series live for which the mapping file does not say it.
+    pub ttl: Ttls,
     /// The web server.
     pub web: Web,
     /// The Grafana in which dashboards are kept, if there is one.
@@ -140,6 +144,7 @@ impl TryFrom<Cli> for Config {
                 },
                 dump_fsm: given_path(cli.mapping.dump_fsm),
             },
+            ttl: cli.ttl.checked(),
             web: Web {
                 listen_address: cli.exposing.listen_address,
                 telemetry_path: telemetry_path(cli.exposing.telemetry_path)?,

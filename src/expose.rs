@@ -216,6 +216,12 @@ impl<'a> Page<'a> {
         self.encoder.shows_native()
     }
 
+    /// Whether no family is left out.
+    #[must_use]
+    pub fn shows_all(&self) -> bool {
+        self.only.is_empty()
+    }
+
     /// Whether the client still listens.
     #[must_use]
     pub fn is_open(&self) -> bool {

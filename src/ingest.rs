@@ -20,6 +20,7 @@ use crate::aggregate::{self, Registry, Request, Series, SeriesSpec};
 use crate::compat::Compat;
 use crate::map::cache::{Cache as MapperCache, Found};
 use crate::map::escape::escape_name;
+use crate::map::ttl::Ttls;
 use crate::map::{Action, CounterMode, Observer, Rule, Rules};
 use crate::parse::lines::lines;
 use crate::parse::{self, Line, Repeat, Shape, parse_line};
@@ -92,6 +93,8 @@ pub struct Config {
     pub start: Instant,
     /// The seed of the hashes that sets count by and senders are known by; the same on all lanes.
     pub member_seed: RandomState,
+    /// How long series live for which no rule says it.
+    pub ttl: Ttls,
 }
 
 /// One lane's whole path from bytes to cells. One thread at a time has it.
@@ -522,6 +525,7 @@ impl Ingest {
             Some(name) => labels.take_tags(&tags_without(&line.tags, name)),
             None => labels.take_tags(&line.tags),
         };
+        let ttl_millis = self.ttl_millis(rule, mapped.event);
         for (name, value) in mapped.found.iter().flat_map(|found| &found.labels) {
             labels.take_rule_label(name, value, rule.honor_labels);
         }
@@ -534,7 +538,7 @@ impl Ingest {
             label_names,
             spec,
             help: rule.help.as_deref().unwrap_or(DEFAULT_HELP),
-            ttl_millis: rule.ttl.map_or(0, millis),
+            ttl_millis,
             generation: self.generation,
             now_millis: self.now_millis,
         });

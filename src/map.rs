@@ -21,6 +21,7 @@ mod raw;
 mod options;
 mod check;
 pub mod sharing;
+pub mod ttl;
 mod rules;
 pub mod preset;
 pub mod cache;
@@ -32,6 +33,7 @@ pub use dialect::PatternError;
 pub use error::{Place, Problem, RulesError};
 pub use rules::{Loaded, Rules};
 use sharing::Sharing;
+use ttl::Ttls;
 
 /// A rule that matched, with its templates filled in.
 #[derive(Clone, Debug)]
@@ -65,8 +67,8 @@ pub struct Rule {
     pub honor_labels: bool,
     /// What every value is multiplied by.
     pub scale: Option<f64>,
-    /// How long a series lives without a sample; `None` for ever.
-    pub ttl: Option<Duration>,
+    /// How long series live without a sample.
+    pub ttl: Ttls,
     /// What takes timings.
     pub observer: Observer,
     /// What `|c` values mean.

@@ -275,6 +275,7 @@ fn ingests(
         event_queue: config.event_queue,
         start,
         member_seed: RandomState::default(),
+        ttl: config.ttl,
     };
     (0..config.net.lanes.max(1)).map(|_| Ingest::new(lane.clone(), registry, telemetry)).collect()
 }

@@ -1,4 +1,4 @@
-//! Gauges and running totals of several senders, over every kind of socket.
+//! Gauges and running totals of several senders, over every kind of socket, and how long series stay.
 
 #![expect(clippy::unwrap_used, reason = "a failing helper fails its test")]
 
@@ -9,7 +9,7 @@ use std::io::Write;
 use std::net::{TcpStream, UdpSocket};
 use std::os::unix::net::UnixDatagram;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use std::{env, fs};
 
 use crate::server::{Launch, Server, wait_until};
@@ -163,6 +163,59 @@ fn totals_of_several_senders_are_one_counter() {
     two.send(b"total:2|c").unwrap();
     one.send(b"total:101|c").unwrap();
     shows(&server, "total", Some(148.0));
+}
+
+#[test]
+fn a_series_that_nobody_has_scraped_yet_outlives_its_ttl() {
+    let server = start(&["--statsd.default-ttl=1s", "--statsd.ttl.gauge=1h"]);
+    let socket = udp(&server);
+    socket.send(b"job_done:1|c\nkept:1|g").unwrap();
+    assert!(wait_until(TIMEOUT, || has(&server, "/metrics", "job_done")));
+    // Scraped on and on it goes, a gauge does not.
+    assert!(wait_until(TIMEOUT, || !has(&server, "/metrics", "job_done")));
+    socket.send(b"job_done:1|c").unwrap();
+    // A page that leaves families out is no scrape, so this looks without being seen.
+    let path = "/metrics?name[]=job_done&name[]=kept";
+    assert!(wait_until(TIMEOUT, || has(&server, path, "job_done")));
+    let begin = Instant::now();
+    while begin.elapsed() < Duration::from_secs(4) {
+        assert!(has(&server, path, "job_done"), "gone before it was scraped");
+    }
+    assert!(has(&server, "/metrics", "job_done"));
+    assert!(wait_until(TIMEOUT, || !has(&server, path, "job_done")));
+    assert!(has(&server, path, "kept"));
+}
+
+#[test]
+fn a_counter_that_returns_has_a_new_created_time() {
+    let server = start(&["--statsd.default-ttl=1s", "--web.enable-openmetrics"]);
+    let socket = udp(&server);
+    let created = || {
+        let request = minreq::get(server.fill("http://127.0.0.1:{http}/metrics"));
+        let page = request.with_header("Accept", "application/openmetrics-text").send().unwrap();
+        let line =
+            page.as_str().unwrap().lines().find_map(|line| line.strip_prefix("hits_created "));
+        line.map(|seconds| seconds.parse::<f64>().unwrap())
+    };
+    let wait = |shown| {
+        let mut seen = None;
+        assert!(wait_until(TIMEOUT, || {
+            seen = created();
+            seen.is_some() == shown
+        }));
+        seen
+    };
+    socket.send(b"hits:5|c").unwrap();
+    let first = wait(true);
+    wait(false);
+    socket.send(b"hits:3|c").unwrap();
+    let second = wait(true);
+    assert!(second > first, "{first:?} and {second:?}");
+    assert_eq!(server.total("/metrics", "hits"), Some(3.0));
+}
+
+fn has(server: &Server, path: &str, metric: &str) -> bool {
+    server.total(path, metric).is_some()
 }
 
 /// Waits until a metric's series add up to a value, or until it has none.

@@ -6,6 +6,7 @@ use std::time::Instant;
 use tallyd::aggregate::Registry;
 use tallyd::compat::Compat;
 use tallyd::ingest::{Config, Datagram, Ingest, Sender, Source};
+use tallyd::map::ttl::Ttls;
 use tallyd::map::{Rules, cache};
 use tallyd::parse;
 use tallyd::telemetry::Telemetry;
@@ -32,6 +33,7 @@ fn ingest() -> Ingest {
         event_queue: None,
         start: Instant::now(),
         member_seed: foldhash::fast::RandomState::default(),
+        ttl: Ttls::default(),
     };
     let registry = Arc::new(Registry::new(Compat::Extended, []));
     Ingest::new(config, &registry, &Arc::new(Telemetry::default()))

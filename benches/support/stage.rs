@@ -8,6 +8,7 @@ use smallvec::SmallVec;
 use tallyd::aggregate::Registry;
 use tallyd::compat::Compat;
 use tallyd::ingest::{Config, Datagram, Ingest, Sender, Source};
+use tallyd::map::ttl::Ttls;
 use tallyd::map::{Rules, RulesError, cache};
 use tallyd::parse;
 use tallyd::telemetry::Telemetry;
@@ -59,6 +60,7 @@ impl Stage {
             event_queue: None,
             start: self.start,
             member_seed: self.member_seed.clone(),
+            ttl: Ttls::default(),
         };
         Ingest::new(config, &self.registry, &self.telemetry)
     }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use super::cells::{CellRef, ColumnId};
 use super::families::Families;
+use super::scrapes::Scrapes;
 use super::series::ByText;
 use super::{Registry, Series};
 
@@ -32,6 +33,10 @@ const SLOT_MILLIS: u64 = 1024;
 #[derive(Debug, Default)]
 pub(super) struct Wheel {
     slots: BTreeMap<u64, Vec<Series>>,
+    /// Idle series that wait for a scrape, by when they have waited long enough.
+    held: BTreeMap<u64, Vec<Series>>,
+    /// The scrape as of which they were looked at last.
+    scrapes: Scrapes,
 }
 
 impl Wheel {
@@ -46,8 +51,26 @@ impl Wheel {
 
     /// Has every series looked at soon, as its ttl may be another now.
     fn doubt(&mut self) {
-        let all = std::mem::take(&mut self.slots).into_values().flatten().collect();
-        self.slots.insert(0, all);
+        let slots = std::mem::take(&mut self.slots).into_values();
+        let held = std::mem::take(&mut self.held).into_values();
+        self.slots.insert(0, slots.chain(held).flatten().collect());
+    }
+
+    /// Takes an idle series in that nobody may have scraped yet.
+    fn hold(&mut self, series: Series, until_millis: u64) {
+        self.held.entry(until_millis / SLOT_MILLIS).or_default().push(series);
+    }
+
+    /// Has held series looked at again: all of them once there was another scrape, else those
+    /// that have waited long enough.
+    fn release(&mut self, scrapes: Scrapes, now_millis: u64) {
+        let is_news = std::mem::replace(&mut self.scrapes, scrapes) != scrapes;
+        let end = if is_news { u64::MAX } else { now_millis / SLOT_MILLIS };
+        let due = self.held.extract_if(..=end, |_, _| true);
+        let mut due = due.flat_map(|(_, series)| series).peekable();
+        if due.peek().is_some() {
+            self.slots.entry(0).or_default().extend(due);
+        }
     }
 
     /// The series of the slots that have begun, as far as one round goes.
@@ -105,7 +128,8 @@ impl Proposal {
 }
 
 impl Registry {
-    /// Finds series whose ttl is over and takes them out of the index; `None` if there are none.
+    /// Finds series whose ttl is over, and which could be scraped since their last sample, and
+    /// takes them out of the index; `None` if there are none.
     /// Some may be left for the next call. [`end_expiry`](Self::end_expiry) must follow.
     #[must_use]
     pub fn propose_expiry(&self, now_millis: u64) -> Option<Proposal> {
@@ -117,6 +141,8 @@ impl Registry {
         for series in mortal {
             wheel.add(series, 0);
         }
+        let scrapes = self.scrapes();
+        wheel.release(scrapes, now_millis);
         let due = wheel.take(now_millis);
         if due.is_empty() {
             return None;
@@ -127,10 +153,14 @@ impl Registry {
             black_box(values.look_ahead(part));
             for series in part {
                 let touched_millis = values.touched_millis(series);
-                if proposal.is_idle(series, touched_millis) {
-                    proposal.series.push(series.clone());
-                } else {
+                if !proposal.is_idle(series, touched_millis) {
                     wheel.add(series.clone(), touched_millis);
+                } else if let Some(until_millis) =
+                    scrapes.hold_until(touched_millis, series.ttl_millis(), now_millis)
+                {
+                    wheel.hold(series.clone(), until_millis);
+                } else {
+                    proposal.series.push(series.clone());
                 }
             }
         }

@@ -16,6 +16,7 @@ use clap::{Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser};
 use thiserror::Error;
 
 use super::grafana::GrafanaFlags;
+use super::ttl::TtlFlags;
 use super::units::{parse_bytes, parse_count, parse_interval};
 use crate::compat::Compat;
 use crate::map::cache::Eviction;
@@ -71,6 +72,9 @@ pub struct Cli {
     /// What samples become.
     #[command(flatten)]
     pub mapping: Mapping,
+    /// How long series live.
+    #[command(flatten)]
+    pub ttl: TtlFlags,
     /// How Prometheus gets them.
     #[command(flatten)]
     pub exposing: Exposing,

@@ -1,8 +1,8 @@
-//! What a line's sender decides besides its rule.
+//! What a line's sender and its type decide besides its rule.
 
 use std::hash::BuildHasher;
 
-use super::Ingest;
+use super::{Ingest, millis};
 use crate::aggregate::senders::SenderKey;
 use crate::map::Rule;
 use crate::map::sharing::SenderBy;
@@ -21,6 +21,12 @@ impl Ingest {
             }
             Some(SenderBy::Nothing) | None => 0,
         })
+    }
+
+    /// How long the series of a rule live, in milliseconds; 0 for ever.
+    pub(super) fn ttl_millis(&self, rule: &Rule, event: Option<EventType>) -> u64 {
+        let ttl = event.and_then(|event| rule.ttl.or(self.config.ttl).of(event));
+        ttl.map_or(0, millis)
     }
 }
 
@@ -51,6 +57,7 @@ mod tests {
     use crate::compat::Compat;
     use crate::ingest::{Config, Ingest, Sender};
     use crate::map::Rules;
+    use crate::map::ttl::Ttls;
     use crate::parse;
     use crate::telemetry::{LineOutcome, Stat, Telemetry};
 
@@ -86,6 +93,7 @@ mappings:
                 event_queue: None,
                 start: Instant::now(),
                 member_seed: RandomState::default(),
+                ttl: Ttls::default(),
             };
             let lanes = [(); 2].map(|()| Ingest::new(config.clone(), &registry, &telemetry));
             Self { lanes, registry, telemetry }

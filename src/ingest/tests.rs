@@ -58,6 +58,7 @@ impl Bench {
             event_queue: None,
             start: Instant::now(),
             member_seed: RandomState::default(),
+            ttl: Ttls::default(),
         };
         let ingest = Ingest::new(config, &registry, &telemetry);
         Self { ingest, registry, telemetry }
@@ -307,7 +308,8 @@ struct Model {
     expiring: Option<(Arc<Proposal>, mpsc::Receiver<Vec<usize>>)>,
     retired: VecDeque<Retired>,
     reclaiming: Option<(Arc<Reclaim>, mpsc::Receiver<()>)>,
-    scrapes: VecDeque<aggregate::Reading>,
+    /// Those under way, with their beginnings.
+    scrapes: VecDeque<(u64, aggregate::Reading)>,
     now_millis: u64,
     sent: f64,
     /// What series had counted when their cells were taken back.
@@ -362,8 +364,15 @@ impl Model {
             }
             Step::Wait { millis } => self.now_millis += millis,
             Step::Housekeep => self.housekeep(),
-            Step::BeginScrape => self.scrapes.push_back(self.registry.read(self.now_millis)),
-            Step::EndScrape => drop(self.scrapes.pop_front()),
+            Step::BeginScrape => {
+                let reading = self.registry.read(self.now_millis);
+                self.scrapes.push_back((self.now_millis, reading));
+            }
+            Step::EndScrape => {
+                if let Some((began_millis, _)) = self.scrapes.pop_front() {
+                    self.registry.scraped(began_millis);
+                }
+            }
         }
     }
 

@@ -13,6 +13,7 @@ use super::pattern::Pattern;
 use super::raw::{Nanos, RawDefaults, RawLabels, RawRule, nearest};
 use super::sharing::{RawSharing, Sharing};
 use super::template::Template;
+use super::ttl::Ttls;
 use super::{Action, CounterMode, Observer, Rule};
 use crate::compat::Compat;
 use crate::sample::EventType;
@@ -89,7 +90,9 @@ pub(super) struct Checker {
     compat: Compat,
     observers: Observers,
     match_type: MatchType,
-    ttl: Nanos,
+    ttl: Ttls,
+    /// What rules without a `ttl` get.
+    inherited_ttl: Ttls,
     counter_mode: CounterMode,
     set_window: Duration,
     pub(super) sharing: Sharing,
@@ -104,7 +107,8 @@ impl Checker {
             compat,
             observers: Observers::without_file(),
             match_type: MatchType::Glob,
-            ttl: Nanos::default(),
+            ttl: Ttls::default(),
+            inherited_ttl: Ttls::default(),
             counter_mode: CounterMode::Increment,
             set_window: DEFAULT_SET_WINDOW,
             sharing: Sharing::default(),
@@ -119,8 +123,10 @@ impl Checker {
         checker.match_type = word(written.match_type.as_ref(), "match_type", &MATCH_TYPES)?
             .unwrap_or(MatchType::Glob);
         checker.is_ordered = !written.glob_disable_ordering.unwrap_or_default().0;
-        checker.ttl = written.ttl.as_ref().map_or_else(Nanos::default, |ttl| ttl.value);
-        checker.note_negative_ttl(written.ttl.as_ref());
+        checker.ttl = checker.default_ttls(written.ttl.as_ref(), written.ttl_by_kind.as_ref())?;
+        // Rules do not take a negative one, as in the reference.
+        let is_negative = written.ttl.as_ref().is_some_and(|ttl| ttl.value.0 < 0);
+        checker.inherited_ttl = if is_negative { Ttls::default() } else { checker.ttl };
         checker.sharing = checker.sharing(&RawSharing::from(&written))?;
         checker.counter_mode = checker.counter_mode(written.counter_mode.as_ref())?;
         checker.set_window = checker.set_window(written.set_window.as_ref())?;
@@ -152,7 +158,7 @@ impl Checker {
             unit: None,
             honor_labels: false,
             scale: None,
-            ttl: ttl(self.ttl),
+            ttl: self.ttl,
             observer: self.observers.default_observer(),
             counter_mode: self.counter_mode,
             set_window: self.set_window,
@@ -188,14 +194,13 @@ impl Checker {
     ) -> Result<Rule, Fault> {
         self.note_negative_ttl(written.ttl.as_ref());
         let own_ttl = written.ttl.as_ref().map_or_else(Nanos::default, |ttl| ttl.value);
-        let inherits_ttl = own_ttl.0 == 0 && self.ttl.0 > 0;
         Ok(Rule {
             source,
             line,
             action: word(written.action.as_ref(), "action", &ACTIONS)?.unwrap_or(Action::Map),
             honor_labels: written.honor_labels.unwrap_or_default().0,
             scale: written.scale.map(|scale| scale.0),
-            ttl: ttl(if inherits_ttl { self.ttl } else { own_ttl }),
+            ttl: Ttls::all(ttl(own_ttl)).or(self.inherited_ttl),
             counter_mode: self.counter_mode(written.counter_mode.as_ref())?,
             set_window: self.set_window(written.set_window.as_ref())?,
             sharing: self.sharing(&RawSharing::from(&written))?,
@@ -320,7 +325,7 @@ impl Checker {
         self.notes.push((place, format!("`{old}` is an old spelling; write {successor}")));
     }
 
-    fn note_negative_ttl(&mut self, written: Option<&Spanned<Nanos>>) {
+    pub(super) fn note_negative_ttl(&mut self, written: Option<&Spanned<Nanos>>) {
         if let Some(written) = written.filter(|ttl| ttl.value.0 < 0) {
             let text = "ttl is negative, so series go at once; leave it out to keep them for ever";
             self.notes.push((Place::of(written), text.to_owned()));
@@ -338,7 +343,8 @@ fn names_observer(written: &RawRule) -> bool {
         || written.quantiles.is_some()
 }
 
-fn ttl(written: Nanos) -> Option<Duration> {
+/// What a `ttl` means; `None` for nothing said.
+pub(super) fn ttl(written: Nanos) -> Option<Duration> {
     match u64::try_from(written.0) {
         Ok(0) => None,
         Ok(nanos) => Some(Duration::from_nanos(nanos)),

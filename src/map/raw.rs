@@ -17,13 +17,14 @@ use crate::units::parse_go_duration;
 /// Keys of older versions of the reference; they are known, but never proposed.
 const LEGACY_KEYS: [&str; 3] = ["timer_type", "buckets", "quantiles"];
 /// Keys that the reference does not know.
-const EXTENDED_KEYS: [&str; 6] = [
+const EXTENDED_KEYS: [&str; 7] = [
     "counter_mode",
     "counter_sender_tag",
     "gauge_mode",
     "gauge_sender_tag",
     "gauge_window",
     "set_window",
+    "ttl_by_kind",
 ];
 
 /// The whole file.
@@ -42,6 +43,7 @@ pub(super) struct RawDefaults {
     pub(super) match_type: Option<Spanned<String>>,
     pub(super) glob_disable_ordering: Option<Switch>,
     pub(super) ttl: Option<Spanned<Nanos>>,
+    pub(super) ttl_by_kind: Option<Spanned<RawTtls>>,
     pub(super) summary_options: Option<RawSummary>,
     pub(super) histogram_options: Option<RawHistogram>,
     pub(super) counter_mode: Option<Spanned<String>>,
@@ -83,6 +85,16 @@ pub(super) struct RawRule {
     pub(super) timer_type: Option<Spanned<String>>,
     pub(super) buckets: Option<Spanned<RawBounds>>,
     pub(super) quantiles: Option<Spanned<RawQuantiles>>,
+}
+
+/// `ttl_by_kind:`
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawTtls {
+    pub(super) counter: Option<Spanned<Nanos>>,
+    pub(super) gauge: Option<Spanned<Nanos>>,
+    pub(super) observer: Option<Spanned<Nanos>>,
+    pub(super) set: Option<Spanned<Nanos>>,
 }
 
 /// `summary_options:`

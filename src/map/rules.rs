@@ -254,6 +254,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::map::ttl::Ttls;
     use crate::map::{CounterMode, Observer};
 
     #[test]
@@ -332,9 +333,10 @@ mod tests {
         assert_eq!(rule(0).help.as_deref(), Some("Text"));
         assert!(rule(0).honor_labels);
         assert_eq!((rule(0).scale, rule(2).scale), (Some(0.0), None));
-        assert_eq!(rule(0).ttl, Some(Duration::from_nanos(10)));
-        assert_eq!(rule(1).ttl, Some(Duration::from_mins(1)));
-        assert_eq!(rule(2).ttl, Some(Duration::from_nanos(1)));
+        let ttl = |nanos| Ttls::all(Some(Duration::from_nanos(nanos)));
+        assert_eq!(rule(0).ttl, ttl(10));
+        assert_eq!(rule(1).ttl, ttl(60_000_000_000));
+        assert_eq!(rule(2).ttl, ttl(1));
         assert_eq!(rule(1).help, None);
         assert_eq!(
             (rule(0).counter_mode, rule(1).counter_mode),
@@ -345,7 +347,7 @@ mod tests {
             (Duration::from_mins(2), Duration::from_micros(1))
         );
         assert_eq!((rule(2).source.as_str(), rule(2).line), ("c", 5));
-        assert_eq!(rules.default_rule().ttl, Some(Duration::from_mins(1)));
+        assert_eq!(rules.default_rule().ttl, rule(1).ttl);
         assert_eq!(rules.default_rule().counter_mode, CounterMode::Absolute);
     }
 
@@ -397,7 +399,7 @@ mod tests {
         check(&rules, "a.b", EventType::Counter, None);
         let default = rules.default_rule();
         check_observer(default, "summary [(0.5, 0.05), (0.9, 0.01), (0.99, 0.001)] 600s/5");
-        assert_eq!((default.ttl, default.set_window), (None, Duration::from_mins(1)));
+        assert_eq!((default.ttl, default.set_window), (Ttls::default(), Duration::from_mins(1)));
     }
 
     // The reference panics at the first sample of such a family.

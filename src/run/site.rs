@@ -105,8 +105,12 @@ impl Backend for Site {
             own.extend(status.families());
             own.sort_unstable_by_key(|family| family.name);
         }
-        let read = || self.sources.registry.read(self.now_millis());
-        walk(read, &own, self.start_seconds, page);
+        let registry = &self.sources.registry;
+        let began_millis = self.now_millis();
+        walk(|| registry.read(self.now_millis()), &own, self.start_seconds, page);
+        if page.is_open() && page.shows_all() {
+            registry.scraped(began_millis);
+        }
     }
 
     fn is_ready(&self) -> bool {
