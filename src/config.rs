@@ -10,6 +10,7 @@ use thiserror::Error;
 use crate::compat::Compat;
 use crate::ingest::event_queue;
 use crate::map::cache;
+use crate::map::preset::Preset;
 use crate::map::ttl::Ttls;
 use crate::net::{self, ReadBuffer, RelayConfig};
 use crate::parse;
@@ -17,6 +18,7 @@ use crate::telemetry::log;
 
 pub mod units;
 pub mod grafana;
+pub mod preset;
 pub mod ttl;
 pub mod cli;
 
@@ -67,6 +69,8 @@ pub struct Log {
 pub struct Mapping {
     /// The mapping file.
     pub file: Option<PathBuf>,
+    /// What is asked behind it, in this order.
+    pub presets: Vec<Preset>,
     /// The mapper cache; without entries it has no metrics.
     pub cache: cache::Config,
     /// Where to write the glob rules' automaton.
@@ -94,6 +98,9 @@ pub enum ConfigError {
         "--web.telemetry-path=`{0}`: a path begins with `/` and has no blanks, `?`, `#` or braces"
     )]
     TelemetryPath(String),
+    /// What `statsd_exporter` does not have.
+    #[error("--preset needs --compat=extended, since statsd_exporter has no presets")]
+    PresetInReference,
     /// Flags about Grafana that lack another one, or a file that cannot be read.
     #[error("{0}")]
     Grafana(String),
@@ -138,6 +145,7 @@ impl TryFrom<Cli> for Config {
                 }),
             mapping: Mapping {
                 file: given_path(cli.mapping.file),
+                presets: cli.preset.checked(cli.compat)?,
                 cache: cache::Config {
                     entries: cli.mapping.cache_size,
                     eviction: cli.mapping.cache_type,
@@ -205,6 +213,7 @@ mod tests {
         assert_eq!(config.net.unixsocket_mode, "755");
         assert_eq!(config.net.relay, None);
         assert_eq!(config.mapping.file, None);
+        assert!(config.mapping.presets.is_empty());
         assert_eq!(config.mapping.dump_fsm, None);
         assert_eq!(config.mapping.cache, cache::Config::default());
         assert_eq!(config.web.listen_address, ":9102");

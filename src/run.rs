@@ -22,7 +22,7 @@ use crate::aggregate::Registry;
 use crate::config::Config;
 use crate::expose::own::{self, Sources};
 use crate::ingest::{self, Ingest, Order};
-use crate::map::Rules;
+use crate::map::{Rules, preset};
 use crate::net::{self, Lanes, Orders, Sockets};
 use crate::telemetry::{Telemetry, log};
 use crate::web;
@@ -58,7 +58,10 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
 }
 
 fn load_rules(config: &Config) -> anyhow::Result<Rules> {
-    let Some(file) = &config.mapping.file else { return Ok(Rules::without_file(config.compat)) };
+    let presets = preset::load(&config.mapping.presets)?;
+    let Some(file) = &config.mapping.file else {
+        return Ok(Rules::without_file(config.compat).with_behind(presets));
+    };
     let loaded = Rules::load(file, config.compat)?;
     for warning in &loaded.warnings {
         warn!("{warning}");
@@ -69,7 +72,7 @@ fn load_rules(config: &Config) -> anyhow::Result<Rules> {
             error!(error = %format!("{error:#}"), "error dumping FSM");
         }
     }
-    Ok(loaded.rules)
+    Ok(loaded.rules.with_behind(presets))
 }
 
 fn dump_fsm(rules: &Rules, path: &Path) -> anyhow::Result<()> {

@@ -11,7 +11,8 @@ use tallyd::grafana::format::Format;
 use tallyd::grafana::inventory::{Family, Kind, Label};
 use tallyd::grafana::promql::Buckets;
 use tallyd::grafana::{Dashboard, Inventory, Options, dashboards};
-use tallyd::map::{Rules, preset};
+use tallyd::map::Rules;
+use tallyd::map::preset::{self, Preset};
 
 /// Variables that Grafana itself fills in.
 const GLOBAL: [&str; 3] = ["__rate_interval", "__range", "__all"];
@@ -119,9 +120,8 @@ fn a_uid_stays_when_families_come() {
 
 #[expect(clippy::unwrap_used, reason = "a test may fail")]
 fn of_preset(name: &str) -> Inventory {
-    let text = preset::text(name).unwrap();
-    let loaded = Rules::parse(text.as_bytes(), name.as_ref(), Compat::Extended).unwrap();
-    Inventory::of_rules(&loaded.rules).inventory
+    let preset: Preset = name.parse().unwrap();
+    Inventory::of_rules(&preset.rules().unwrap()).inventory
 }
 
 /// A family of one kind or another, with labels of one size or another.

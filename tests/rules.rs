@@ -8,10 +8,9 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use tallyd::compat::Compat;
 use tallyd::grafana::Inventory;
 use tallyd::grafana::promql::Buckets;
-use tallyd::map::{Rules, preset};
+use tallyd::map::preset;
 use tallyd::rules::{Options, RuleSet, Thresholds};
 
 use crate::grafana::state::ADMIN_TOKEN;
@@ -117,9 +116,8 @@ fn promtool_finds_nothing_wrong_and_every_alert_fires_and_rests() {
     check(&mixed(), &Thresholds::default(), false);
     check(&mixed(), &thresholds(), false);
     check(&Inventory::default(), &thresholds(), true);
-    for name in preset::names() {
-        let text = preset::text(name).unwrap();
-        let rules = Rules::parse(text.as_bytes(), name.as_ref(), Compat::Extended).unwrap().rules;
+    for preset in preset::all() {
+        let rules = preset.rules().unwrap();
         check(&Inventory::of_rules(&rules).inventory, &Thresholds::default(), false);
     }
 }

@@ -16,6 +16,7 @@ use clap::{Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser};
 use thiserror::Error;
 
 use super::grafana::GrafanaFlags;
+use super::preset::PresetFlags;
 use super::ttl::TtlFlags;
 use super::units::{parse_bytes, parse_count, parse_interval};
 use crate::compat::Compat;
@@ -42,7 +43,9 @@ const MAX_ARGUMENT_FILES: usize = 100;
     version,
     about = "Takes StatsD and DogStatsD datagrams and exposes what they say to Prometheus.",
     after_help = "A flag without a value has an opposite: --no-FLAG for --FLAG. Arguments are also \
-                  read from a file given as @FILE, one on each line.",
+                  read from a file given as @FILE, one on each line.\n\n\
+                  Presets: aiodogstatsd, airflow, airflow-tags, consul, django-statsd, envoy, \
+                  gunicorn, jupyterhub-chp, kong, spark, superset, swift, traefik, uwsgi, vault.",
     override_usage = "tallyd [FLAGS]\n       \
                       tallyd bench [COMMAND]    loads a StatsD server; see tallyd bench --help\n       \
                       tallyd grafana COMMAND    dashboards, and Grafana; see tallyd grafana --help",
@@ -72,6 +75,9 @@ pub struct Cli {
     /// What samples become.
     #[command(flatten)]
     pub mapping: Mapping,
+    /// Which mappings of tallyd's own come behind.
+    #[command(flatten)]
+    pub preset: PresetFlags,
     /// How long series live.
     #[command(flatten)]
     pub ttl: TtlFlags,

@@ -20,9 +20,12 @@ use crate::sample::EventType;
 ///
 /// Globs are asked before regexes, wherever they stand. Among globs the earliest wins, or with
 /// `glob_disable_ordering` the one with literal parts; regexes are asked in the order of the file.
+/// What it has no rule for is asked of the files behind it, each with its own `defaults`.
 #[derive(Debug)]
 pub struct Rules {
     compat: Compat,
+    /// What the file is called; empty without one.
+    origin: Arc<str>,
     entries: Vec<Entry>,
     globs: Globs,
     patterns: Vec<PatternRule>,
@@ -31,6 +34,8 @@ pub struct Rules {
     units: HashMap<String, Arc<str>>,
     /// Whether any of them depends on who sent a line.
     needs_senders: bool,
+    /// Asked in this order for names that no rule of this file matches; none has any behind it.
+    behind: Arc<[Rules]>,
 }
 
 #[derive(Debug)]
@@ -81,8 +86,9 @@ impl Rules {
     /// `Invalid` names the first thing that is wrong, with line and column.
     pub fn parse(text: &[u8], file: &Path, compat: Compat) -> Result<Loaded, RulesError> {
         let loaded = raw::read(text, compat).and_then(|written| Self::check(written, compat));
-        let (rules, notes) = loaded.map_err(|fault| fault.in_file(file))?;
+        let (mut rules, notes) = loaded.map_err(|fault| fault.in_file(file))?;
         let name = file.display();
+        rules.origin = name.to_string().into();
         let warnings =
             notes.into_iter().map(|(place, text)| format!("{name}:{place}{text}")).collect();
         Ok(Loaded { rules, warnings })
@@ -113,8 +119,29 @@ impl Rules {
     fn new(compat: Compat, default_rule: Rule, preference: Preference) -> Self {
         let globs = Globs::new(preference);
         let (entries, patterns, units) = (Vec::new(), Vec::new(), HashMap::new());
+        let (origin, behind) = (Arc::default(), Arc::default());
         let needs_senders = default_rule.needs_senders();
-        Self { compat, entries, globs, patterns, default_rule, units, needs_senders }
+        Self {
+            compat,
+            origin,
+            entries,
+            globs,
+            patterns,
+            default_rule,
+            units,
+            needs_senders,
+            behind,
+        }
+    }
+
+    /// The same with other files behind it, asked in their order for what no rule here matches.
+    ///
+    /// Their rules are counted on from those before, and names that nobody has a rule for keep
+    /// this file's `defaults`.
+    #[must_use]
+    pub fn with_behind(mut self, behind: Arc<[Self]>) -> Self {
+        self.behind = behind;
+        self
     }
 
     /// Adds a rule; returns a note where an earlier one takes all its names away.
@@ -150,16 +177,36 @@ impl Rules {
         Some((Place { line: rule.line, column: 1 }, text))
     }
 
-    /// How many rules there are.
+    /// The files behind this one, as [`with_behind`](Self::with_behind) was given them.
+    #[must_use]
+    pub fn behind(&self) -> Arc<[Self]> {
+        Arc::clone(&self.behind)
+    }
+
+    /// How many rules there are, those of the files behind included.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.entries.len()
+        self.files().map(|file| file.entries.len()).sum()
     }
 
     /// Whether there is no rule at all.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        self.len() == 0
+    }
+
+    /// This file and those behind it, in the order in which they are asked.
+    fn files(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self).chain(self.behind.iter())
+    }
+
+    /// The file of the rule that stands at `index`, and where in it.
+    fn locate(&self, mut index: usize) -> Option<(&Self, &Entry)> {
+        self.files().find_map(|file| {
+            let entry = file.entries.get(index);
+            index = index.saturating_sub(file.entries.len());
+            entry.map(|entry| (file, entry))
+        })
     }
 
     /// What names get that no rule matches.
@@ -172,25 +219,32 @@ impl Rules {
     /// is none.
     #[must_use]
     pub fn rule(&self, index: usize) -> &Rule {
-        self.entries.get(index).map_or(&self.default_rule, |entry| &entry.rule)
+        self.locate(index).map_or(&self.default_rule, |(_, entry)| &entry.rule)
+    }
+
+    /// What the file is called that holds the rule at `index`, such as `m.yml` or
+    /// `preset gunicorn`; empty where there is no such rule.
+    #[must_use]
+    pub fn origin(&self, index: usize) -> &str {
+        self.locate(index).map_or("", |(file, _)| &file.origin)
     }
 
     /// Whether the kernel has to be asked who sent each line.
     #[must_use]
     pub fn needs_senders(&self) -> bool {
-        self.needs_senders
+        self.files().any(|file| file.needs_senders)
     }
 
     /// The unit of a family, where a rule for it says one.
     #[must_use]
     pub fn unit(&self, family: &str) -> Option<Arc<str>> {
-        self.units.get(family).cloned()
+        self.files().find_map(|file| file.units.get(family)).cloned()
     }
 
     /// What each rule makes as far as it does not depend on names that clients send, in the order
-    /// of the file.
+    /// which they are counted.
     pub fn outlines(&self) -> impl Iterator<Item = Outline<'_>> {
-        self.entries.iter().map(|entry| Outline {
+        self.files().flat_map(|file| &file.entries).map(|entry| Outline {
             rule: &entry.rule,
             event: entry.event,
             is_observer: entry.is_observer,
@@ -208,6 +262,17 @@ impl Rules {
     /// Only the result is allocated, and the cost does not grow with the number of globs.
     #[must_use]
     pub fn find(&self, name: &str, event: EventType) -> Option<Matched<'_>> {
+        let mut before = 0;
+        self.files().find_map(|file| {
+            let matched = file.find_here(name, event);
+            let index = before;
+            before += file.entries.len();
+            matched.map(|matched| Matched { index: index + matched.index, ..matched })
+        })
+    }
+
+    /// As [`find`](Self::find), in this file alone.
+    fn find_here(&self, name: &str, event: EventType) -> Option<Matched<'_>> {
         if let Some((index, captures)) = self.globs.find(name, event) {
             let part = |number: usize| match number.checked_sub(1) {
                 None => name,
@@ -234,8 +299,8 @@ impl Rules {
         Some(Matched { index, rule, name: name.fill(&part), labels: labels.collect() })
     }
 
-    /// Writes the automaton of the glob rules as a Dot file (`--debug.dump-fsm`); the circles in
-    /// which a rule ends carry its number, counted from 0.
+    /// Writes the automaton of this file's glob rules as a Dot file (`--debug.dump-fsm`); the
+    /// circles in which a rule ends carry its number, counted from 0.
     ///
     /// # Errors
     /// Whatever `out` says.
@@ -270,6 +335,34 @@ mod tests {
         check(&rules, "a.c", EventType::Counter, Some("rx{part=c}"));
         check(&rules, "x.b", EventType::Counter, Some("gl2{}"));
         check(&rules, "zz", EventType::Counter, Some("rest{}"));
+    }
+
+    #[test]
+    fn files_behind_are_asked_for_what_no_rule_before_matches() {
+        let own = parse(
+            "defaults: {ttl: 1m}\nmappings:\n\
+             - {match: 'app\\.b.*', match_type: regex, name: own_regex}\n\
+             - {match: app.drop, name: x, action: drop}\n",
+        );
+        let first = parse(
+            "mappings:\n- {match: app.*, name: first}\n- {match: u.*, name: u, unit: bytes}\n",
+        );
+        let second = parse("mappings:\n- {match: '*.*', name: second, labels: {app: $1}}\n");
+        let rules = own.with_behind([first, second].into());
+        check(&rules, "app.b", EventType::Counter, Some("own_regex{}"));
+        check(&rules, "app.drop", EventType::Counter, Some("{}"));
+        check(&rules, "app.c", EventType::Counter, Some("first{}"));
+        check(&rules, "web.c", EventType::Counter, Some("second{app=web}"));
+        check(&rules, "web", EventType::Counter, None);
+        assert_eq!(rules.default_rule().ttl, Ttls::all(Some(Duration::from_mins(1))));
+        assert_eq!(rules.len(), 5);
+        let index = |name| rules.find(name, EventType::Counter).map(|found| found.index);
+        assert_eq!([index("app.b"), index("app.c"), index("web.c")], [Some(0), Some(2), Some(4)]);
+        let sources: Vec<&str> = (0..6).map(|index| rules.rule(index).source.as_str()).collect();
+        assert_eq!(sources, ["app\\.b.*", "app.drop", "app.*", "u.*", "*.*", ""]);
+        let named = rules.outlines().filter_map(|rule| rule.name).collect::<Vec<_>>();
+        assert_eq!(named, ["own_regex", "x", "first", "u", "second"]);
+        assert_eq!(rules.unit("u").as_deref(), Some("bytes"));
     }
 
     #[test]

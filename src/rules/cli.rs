@@ -84,7 +84,7 @@ struct RulesArgs {
 
 impl RulesArgs {
     fn name(&self) -> &str {
-        self.name.as_deref().or(self.inventory.preset.as_deref()).unwrap_or("statsd")
+        self.name.as_deref().or(self.inventory.application()).unwrap_or("statsd")
     }
 
     async fn make(&self) -> Result<RuleSet, CommandError> {

@@ -76,7 +76,8 @@ impl Reloader {
             warn!("{warning}");
         }
         *generation += 1;
-        let rules = Arc::new(loaded.rules);
+        // Presets do not change while the program runs.
+        let rules = Arc::new(loaded.rules.with_behind(self.rules.load().behind()));
         let (done, all_done) = mpsc::channel();
         let order = Order::Reload { rules: Arc::clone(&rules), generation: *generation, done };
         self.orders.send_to_all(|_| order.clone());

@@ -12,7 +12,8 @@ use crate::grafana::inventory::{self, Inventory};
 use crate::grafana::panels::health::Exporter;
 use crate::grafana::promql::Buckets;
 use crate::grafana::{Options, dashboards};
-use crate::map::{Rules, preset};
+use crate::map::preset::{self, Preset};
+use crate::map::{Loaded, Rules};
 
 /// What is known of a server.
 #[derive(Args, Clone, Debug, Default)]
@@ -22,11 +23,11 @@ pub struct InventoryArgs {
     #[arg(long, value_name = "URL", conflicts_with_all = ["mapping", "preset"])]
     pub from: Option<String>,
     /// A mapping file, without a server
-    #[arg(long, value_name = "FILE", conflicts_with = "preset")]
+    #[arg(long, value_name = "FILE")]
     pub mapping: Option<PathBuf>,
-    /// The mapping of an application, which comes with tallyd
-    #[arg(long, value_name = "NAME")]
-    pub preset: Option<String>,
+    /// The mappings of applications, which come with tallyd
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    pub preset: Vec<Preset>,
 }
 
 /// An inventory, and whose own metrics come beside it.
@@ -44,7 +45,16 @@ impl InventoryArgs {
     /// Whether any of the flags is there.
     #[must_use]
     pub fn is_given(&self) -> bool {
-        self.from.is_some() || self.mapping.is_some() || self.preset.is_some()
+        self.from.is_some() || self.mapping.is_some() || !self.preset.is_empty()
+    }
+
+    /// The application, where there is one preset and nothing else.
+    #[must_use]
+    pub fn application(&self) -> Option<&'static str> {
+        match (&self.mapping, self.preset.as_slice()) {
+            (None, [preset]) => Some(preset.name()),
+            _ => None,
+        }
     }
 
     /// What is known.
@@ -58,21 +68,18 @@ impl InventoryArgs {
             let inventory = Arc::new(fetched.inventory);
             return Ok(Known { inventory, exporter: fetched.exporter, warnings: Vec::new() });
         }
-        let loaded = if let Some(file) = &self.mapping {
-            Rules::load(file, Compat::Extended)
-        } else if let Some(name) = &self.preset {
-            let text = preset::text(name).ok_or_else(|| {
-                let known = preset::names().collect::<Vec<_>>().join(", ");
-                CommandError::Usage(format!("there is no preset `{name}`; known are {known}"))
-            })?;
-            Rules::parse(text.as_bytes(), name.as_ref(), Compat::Extended)
-        } else {
+        if !self.is_given() {
             let problem = "say what is known: --from URL, --mapping FILE or --preset NAME";
             return Err(CommandError::Usage(problem.to_owned()));
+        }
+        let failed = || CommandError::failed("use the mapping");
+        let own = match &self.mapping {
+            Some(file) => Rules::load(file, Compat::Extended).map_err(failed())?,
+            None => Loaded { rules: Rules::without_file(Compat::Extended), warnings: Vec::new() },
         };
-        let loaded = loaded.map_err(CommandError::failed("use the mapping"))?;
-        let promise = Inventory::of_rules(&loaded.rules);
-        let mut warnings = loaded.warnings;
+        let rules = own.rules.with_behind(preset::load(&self.preset).map_err(failed())?);
+        let promise = Inventory::of_rules(&rules);
+        let mut warnings = own.warnings;
         if !promise.open.is_empty() {
             let rules = promise.open.join(", ");
             warnings.push(format!("left out, since clients choose the names: {rules}"));
@@ -143,7 +150,7 @@ impl DashboardArgs {
     /// The options for dashboards of an exporter.
     #[must_use]
     pub fn options(&self, exporter: Exporter) -> Options {
-        let preset = self.inventory.preset.clone();
+        let preset = self.inventory.application().map(str::to_owned);
         let defaults = Options::default();
         Options {
             name: self.name.clone().or(preset).unwrap_or(defaults.name),

@@ -5,7 +5,7 @@ use std::collections::btree_map::Entry;
 
 use super::{Family, Inventory, Kind, Label, MAX_EXAMPLES};
 use crate::grafana::names::words;
-use crate::map::{Action, CounterMode, Observer, Outline, Rules};
+use crate::map::{Action, CounterMode, Observer, Outline, Rules, preset};
 use crate::sample::EventType;
 
 /// Last words of names that counters have.
@@ -29,7 +29,7 @@ impl Inventory {
     pub fn of_rules(rules: &Rules) -> Promise {
         let mut families: BTreeMap<String, Family> = BTreeMap::new();
         let mut open = Vec::new();
-        for outline in rules.outlines() {
+        for (index, outline) in rules.outlines().enumerate() {
             if outline.rule.action == Action::Drop {
                 continue;
             }
@@ -37,12 +37,19 @@ impl Inventory {
                 open.push(outline.rule.source.clone());
                 continue;
             };
-            match families.entry(name) {
+            let family = match families.entry(name) {
                 Entry::Vacant(entry) => {
                     let family = family(entry.key().clone(), &outline);
-                    entry.insert(family);
+                    entry.insert(family)
                 }
-                Entry::Occupied(mut entry) => extend(entry.get_mut(), &outline),
+                Entry::Occupied(entry) => {
+                    let family = entry.into_mut();
+                    extend(family, &outline);
+                    family
+                }
+            };
+            for name in preset::tags::of(rules.origin(index), &family.name.clone()) {
+                label(family, name);
             }
         }
         let mut families: Vec<Family> = families.into_values().collect();
@@ -78,18 +85,23 @@ fn extend(family: &mut Family, outline: &Outline<'_>) {
         family.unit = rule.unit.as_deref().map(str::to_owned);
     }
     for (name, value) in &outline.labels {
-        let at = family.labels.iter().position(|label| label.name == *name).unwrap_or_else(|| {
-            let label = Label { name: (*name).to_owned(), values: None, examples: Vec::new() };
-            family.labels.push(label);
-            family.labels.len() - 1
-        });
-        let Some(label) = family.labels.get_mut(at) else { continue };
+        let Some(label) = label(family, name) else { continue };
         if let Some(value) = value.as_ref().filter(|_| label.examples.len() < MAX_EXAMPLES)
             && let Err(place) = label.examples.binary_search(value)
         {
             label.examples.insert(place, value.clone());
         }
     }
+}
+
+/// The label of that name, which is added if the family has none.
+fn label<'f>(family: &'f mut Family, name: &str) -> Option<&'f mut Label> {
+    let at = family.labels.iter().position(|label| label.name == name).unwrap_or_else(|| {
+        let label = Label { name: name.to_owned(), values: None, examples: Vec::new() };
+        family.labels.push(label);
+        family.labels.len() - 1
+    });
+    family.labels.get_mut(at)
 }
 
 fn kind(name: &str, outline: &Outline<'_>) -> Kind {
