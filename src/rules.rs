@@ -10,7 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::grafana::inventory::{Family, Kind};
 use crate::grafana::promql::Buckets;
-use crate::grafana::{Inventory, names, red};
+use crate::grafana::red::{self, Service};
+use crate::grafana::{Inventory, names};
 
 pub mod thresholds;
 pub mod format;
@@ -20,6 +21,7 @@ pub mod cli;
 mod expression;
 mod exporter;
 mod service;
+mod application;
 
 pub use proof::Proof;
 pub use thresholds::Thresholds;
@@ -99,15 +101,21 @@ impl RuleSet {
             inventory.families.iter().map(|family| asked(family, options.buckets)).collect();
         let services = red::services(&families);
         let mut groups: BTreeMap<&str, Vec<Rule>> = BTreeMap::new();
+        let mut members: BTreeMap<&str, Vec<&Service<'_>>> = BTreeMap::new();
         for service in &services {
-            let rules = service::rules(service, thresholds);
-            groups.entry(group(service.requests)).or_default().extend(rules);
+            members.entry(group(service.requests)).or_default().push(service);
+        }
+        for (group, services) in members {
+            let rules = services.iter().flat_map(|service| service::rules(service, thresholds));
+            let rules = rules.chain(service::absences(&services, thresholds));
+            groups.entry(group).or_default().extend(rules);
         }
         let timed: BTreeSet<&str> =
             services.iter().filter_map(|service| service.duration).map(|f| &*f.name).collect();
         for family in &families {
             let rules = groups.entry(group(family)).or_default();
             rules.extend(service::quantiles(family, thresholds));
+            rules.extend(application::rules(family, thresholds));
             if !timed.contains(&*family.name) {
                 rules.extend(service::wanted_latency(family, thresholds));
             }

@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 
 use tallyd::grafana::Inventory;
 use tallyd::grafana::promql::Buckets;
-use tallyd::map::preset;
+use tallyd::map::preset::{self, Preset};
 use tallyd::rules::{Options, RuleSet, Thresholds};
 
 use crate::grafana::state::ADMIN_TOKEN;
@@ -43,6 +43,35 @@ fn names_of_alerts_and_recordings_are_there_once() {
     names.sort_unstable();
     names.dedup();
     assert_eq!(names.len(), count);
+}
+
+#[test]
+fn what_a_preset_promises_is_missed_only_as_a_whole() {
+    let preset: Preset = "envoy".parse().unwrap();
+    let inventory = Inventory::of_rules(&preset.rules().unwrap()).inventory;
+    let rules = rules(&inventory, &Thresholds::default(), false);
+    let absent: Vec<_> = rules.alerts().filter(|alert| alert.name.ends_with("Absent")).collect();
+    assert_eq!(absent.len(), 1, "{absent:?}");
+    assert_eq!(absent[0].name, "EnvoyAbsent");
+    assert!(absent[0].expr.contains("|envoy_http_downstream_rq_xx|"), "{}", absent[0].expr);
+}
+
+#[test]
+fn applications_get_the_alerts_that_only_they_can_have() {
+    for (preset, expected) in [
+        ("vault", "VaultSealed"),
+        ("uwsgi", "UwsgiAllWorkersBusy"),
+        ("airflow-tags", "AirflowSchedulerSilent"),
+        ("traefik", "TraefikCertificateExpires"),
+        ("kong", "KongSharedDictFull"),
+        ("superset", "SupersetSqlLabErrors"),
+        ("aiodogstatsd", "HTTPErrorRatioHigh"),
+    ] {
+        let preset: Preset = preset.parse().unwrap();
+        let inventory = Inventory::of_rules(&preset.rules().unwrap()).inventory;
+        let all = rules(&inventory, &Thresholds::default(), false);
+        assert!(all.alerts().any(|alert| alert.name == expected), "{expected}");
+    }
 }
 
 #[test]

@@ -31,7 +31,6 @@ pub(super) fn rules(service: &Service<'_>, thresholds: &Thresholds) -> Vec<Rule>
         rules.extend(latency_rules(timer, &subject, thresholds));
     }
     rules.extend(silence(service, &subject, thresholds));
-    rules.extend(absence(service, &subject, thresholds));
     rules
 }
 
@@ -402,16 +401,46 @@ fn silence(service: &Service<'_>, subject: &Subject, thresholds: &Thresholds) ->
     Some(Rule::Alert(Box::new(alert)))
 }
 
-/// A service of which there is no series at all.
-fn absence(service: &Service<'_>, subject: &Subject, thresholds: &Thresholds) -> Option<Rule> {
+/// Services of which there is no series at all: each that has been seen, and of those of a group
+/// that a mapping promises whichever come, since nobody sends all that it could.
+pub(super) fn absences(services: &[&Service<'_>], thresholds: &Thresholds) -> Vec<Rule> {
+    let (seen, promised): (Vec<&Service<'_>>, Vec<&Service<'_>>) =
+        services.iter().copied().partition(|service| service.requests.series.is_some());
+    let mut rules: Vec<Rule> =
+        seen.iter().filter_map(|service| absence(service, &[], thresholds)).collect();
+    if let Some((first, others)) = promised.split_first() {
+        rules.extend(absence(first, others, thresholds));
+    }
+    rules
+}
+
+fn absence(
+    service: &Service<'_>,
+    others: &[&Service<'_>],
+    thresholds: &Thresholds,
+) -> Option<Rule> {
     let family = service.requests;
     let condition = thresholds.condition(AlertKind::Absence, Some(family))?;
-    let name = &family.name;
-    let expr = match Form::of(family) {
-        Form::Counter | Form::Native => format!("absent({name})"),
-        Form::Summary | Form::Classic => format!("absent({name}_count)"),
-        Form::Both => format!("absent({{__name__=~\"{name}|{name}_count\"}})"),
+    let group = names::words(&family.name).next().unwrap_or_default();
+    let title = if others.is_empty() { service.title() } else { names::title(group) };
+    let subject = Subject { name: camel(&title), title };
+    let exposed = |service: &Service<'_>| {
+        let name = &service.requests.name;
+        match Form::of(service.requests) {
+            Form::Counter | Form::Native => name.clone(),
+            Form::Summary | Form::Classic => format!("{name}_count"),
+            Form::Both => format!("{name}|{name}_count"),
+        }
     };
+    let names: Vec<String> =
+        std::iter::once(service).chain(others.iter().copied()).map(exposed).collect();
+    let names = names.join("|");
+    let expr = if names.contains('|') {
+        format!("absent({{__name__=~\"{names}\"}})")
+    } else {
+        format!("absent({names})")
+    };
+    let what = if others.is_empty() { family.name.clone() } else { format!("{group}_*") };
     let minute = condition.for_seconds / 60 + 2;
     let level = Level::of(&[family], thresholds);
     let proof = Proof {
@@ -420,9 +449,9 @@ fn absence(service: &Service<'_>, subject: &Subject, thresholds: &Thresholds) ->
         minute,
         labels: BTreeMap::new(),
     };
-    let summary = format!("{}: there are no series of {name}", subject.title);
+    let summary = format!("{}: there are no series of {what}", subject.title);
     let description = format!(
-        "No target has exposed {name} for {}; nothing is sent, or nobody receives it.",
+        "No target has exposed {what} for {}; nothing is sent, or nobody receives it.",
         duration(condition.for_seconds)
     );
     let alert = Alert {

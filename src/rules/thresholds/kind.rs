@@ -18,6 +18,10 @@ pub enum AlertKind {
     Silence,
     /// A service of which there is no series at all.
     Absence,
+    /// A well-known application that says of itself that it does not work.
+    Unhealthy,
+    /// A well-known application that says of itself that it has too much to do or to keep.
+    Strained,
     /// An exporter that is not to be scraped any more.
     Down,
     /// A listener that received and does not receive any more.
@@ -96,6 +100,8 @@ impl AlertKind {
             Self::Errors => ("errors", Some(0.05), 10, "warning"),
             Self::Silence => ("silence", None, 10, "warning"),
             Self::Absence => ("absence", None, 15, "warning"),
+            Self::Unhealthy => ("unhealthy", None, 5, "critical"),
+            Self::Strained => ("strained", None, 10, "warning"),
             Self::Down => ("down", None, 5, "critical"),
             Self::ListenerSilent => ("listener_silent", None, 10, "warning"),
             Self::KernelDrops => ("kernel_drops", Some(0.0), 5, "critical"),
