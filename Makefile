@@ -2,6 +2,7 @@
 # make test    every test there is; installs what the tests need
 # make lint    formatting, clippy and documentation, all without a warning
 # make fuzz    each fuzz target for FUZZ_SECONDS
+# make docs-test  the code in the documentation; PAGE=docs/prefork.md for that of one page
 # make grafana-contract  whether what tallyd asks of Grafana fits its own description of its API, which is in SHARED
 
 SHELL := bash
@@ -54,6 +55,10 @@ test-e2e: tools clients $(STATSD_EXPORTER)
 	cd tests/e2e && PYTHONDONTWRITEBYTECODE=1 CARGO_TARGET_DIR=$(TARGET) \
 		TALLYD_BIN=$(abspath $(E2E_BIN)) STATSD_EXPORTER=$(abspath $(STATSD_EXPORTER)) \
 		$(E2E)/python/bin/pytest $(PYTEST_FLAGS)
+
+.PHONY: docs-test
+docs-test:
+	$(MAKE) test-e2e PYTEST_FLAGS='test_docs.py -k "$(notdir $(PAGE))"'
 
 .PHONY: grafana-contract
 grafana-contract: $(PRISM)

@@ -80,7 +80,7 @@ fn every_format_holds_the_same_dashboard() {
 #[test]
 fn the_example_of_the_documentation_works() {
     let docs = include_str!("../docs/dashboards.md");
-    let example = docs.split("```yaml\n# dashboards.yaml\n").nth(1).unwrap();
+    let example = docs.split("\n# dashboards.yaml\n").nth(1).unwrap();
     let example = example.split("```").next().unwrap();
     let code = Code::parse(example, "docs/dashboards.md".as_ref()).unwrap();
     let mapping = "mappings:\n\

@@ -5,8 +5,8 @@
 
 Starts a tallyd for each case, sends to it, lets two Prometheus scrape (one of them native histograms),
 generates dashboards, and runs `validate_dashboard.sh` and `live_check.py` of DIR/grafana on every one.
-Cases: every preset with the sample lines of DIR/presets/mapping, five families, five hundred, native histograms;
-presets also without a server. Exit 1 if anything is wrong with any dashboard.
+Cases: every preset with the sample lines of DIR/presets/mapping, or captured ones where there are none, five
+families, five hundred, native histograms; presets also without a server. Exit 1 if anything is wrong with any dashboard.
 """
 
 import argparse
@@ -61,6 +61,13 @@ def many() -> list[bytes]:
     return lines
 
 
+def captured(preset: str) -> list[bytes]:
+    """The lines of the captures whose names begin with a preset's."""
+    files = sorted((REPOSITORY / "tests" / "data" / "captures").glob(f"{preset}*.txt"))
+    datagrams = [json.loads(line) for path in files for line in path.read_text().splitlines()]
+    return "\n".join(datagrams).encode().splitlines()
+
+
 def cases(shared: Path) -> list[Case]:
     found = [
         Case("five", five()),
@@ -69,8 +76,11 @@ def cases(shared: Path) -> list[Case]:
         Case("native", five(), HISTOGRAMS, native=True),
     ]
     for path in sorted((REPOSITORY / "mapping").glob("*.yaml")):
-        lines = (shared / "presets" / "mapping" / path.stem).with_suffix(".in").read_bytes().splitlines()
-        found.append(Case(path.stem, [line for line in lines if line], path.read_text(), preset=True))
+        samples, mapping = (shared / "presets" / "mapping" / path.stem).with_suffix(".in"), path.read_text()
+        # Samples that are sent again and again are totals that stand still.
+        is_enough = samples.exists() and "counter_mode: absolute" not in mapping
+        lines = samples.read_bytes().splitlines() if is_enough else captured(path.stem)
+        found.append(Case(path.stem, [line for line in lines if line], mapping, preset=True))
     return found
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from support.server import REPOSITORY, Server, tallyd_binary
+from support.server import Server, tallyd_binary
 from support.wait import wait_for
 from support.web_app import AIOHTTP_WORKERS, EXAMPLE, Gunicorn
 
@@ -20,7 +20,6 @@ COUNTER = 'reqs_total{view="fire"}'
 COUNT = 'req_duration_seconds_count{view="fire"}'
 # The spelling of older statsd_exporters, which many files in use still have.
 LEGACY_MAPPING = "defaults: {timer_type: histogram, buckets: [.05, .1, .25, .5, 1, 2.5]}\n"
-PRESET = REPOSITORY / "mapping" / "gunicorn.yaml"
 
 
 @pytest.fixture
@@ -78,8 +77,8 @@ def test_thirty_thousand_requests_are_thirty_thousand(start: Start, serve: Serve
 
 
 def test_gunicorns_own_metrics_are_named_by_the_preset(start: Start, serve: Serve) -> None:
-    """`--statsd-host` with `mapping/gunicorn.yaml`: requests, responses by code, durations, workers."""
-    server = start(mapping=PRESET)
+    """`--statsd-host` with `--preset=gunicorn`: requests, responses by code, durations, workers."""
+    server = start("--preset=gunicorn")
     flags = ("--statsd-host", f"127.0.0.1:{server.udp_port}", "--statsd-prefix", "shop", "--dogstatsd-tags", "env:test")
     application = serve("wsgi:app", Path(__file__).parent / "apps", flags)
     for _ in range(30):
