@@ -58,7 +58,10 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
 }
 
 fn load_rules(config: &Config) -> anyhow::Result<Rules> {
-    let Some(file) = &config.mapping.file else { return Ok(Rules::without_file(config.compat)) };
+    let base = &config.limits.intake;
+    let Some(file) = &config.mapping.file else {
+        return Ok(Rules::without_file(config.compat).with_intake(base));
+    };
     let loaded = Rules::load(file, config.compat)?;
     for warning in &loaded.warnings {
         warn!("{warning}");
@@ -69,7 +72,7 @@ fn load_rules(config: &Config) -> anyhow::Result<Rules> {
             error!(error = %format!("{error:#}"), "error dumping FSM");
         }
     }
-    Ok(loaded.rules)
+    Ok(loaded.rules.with_intake(base))
 }
 
 fn dump_fsm(rules: &Rules, path: &Path) -> anyhow::Result<()> {
@@ -103,7 +106,8 @@ impl Server {
         log_addresses(&sockets, config, &listener);
 
         let own_names = own::NAMES.iter().map(|name| (*name).to_owned());
-        let registry = Arc::new(Registry::new(config.compat, own_names));
+        let registry = Registry::new(config.compat, own_names);
+        let registry = Arc::new(registry.with_series_limit(config.limits.series));
         let telemetry = Arc::new(Telemetry::default());
         telemetry.process.loaded_mappings.store(rules.len() as u64, Ordering::Relaxed);
         let drops = sockets.kernel_drops();
@@ -126,7 +130,8 @@ impl Server {
             .context("cannot start the housekeeping thread")?;
 
         let file = config.mapping.file.clone();
-        let reloader = Reloader::new(file, config.compat, orders, Arc::clone(&telemetry), rules);
+        let reloader = Reloader::new(file, config.compat, orders, Arc::clone(&telemetry), rules)
+            .with_intake(config.limits.intake.clone());
         let reloader = Arc::new(reloader);
         let sources = Sources {
             telemetry,

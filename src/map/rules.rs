@@ -12,7 +12,7 @@ use super::glob::{Globs, Preference, needs_backtracking};
 use super::pattern::Pattern;
 use super::raw::{self, RawFile};
 use super::template::Template;
-use super::{Action, Matched, Outline, Rule};
+use super::{Action, Intake, Matched, Outline, Rule};
 use crate::compat::Compat;
 use crate::sample::EventType;
 
@@ -115,6 +115,27 @@ impl Rules {
         let (entries, patterns, units) = (Vec::new(), Vec::new(), HashMap::new());
         let needs_senders = default_rule.needs_senders();
         Self { compat, entries, globs, patterns, default_rule, units, needs_senders }
+    }
+
+    /// The same rules, with `base` for what neither they nor the file's `defaults` say about tags
+    /// and limits.
+    #[must_use]
+    pub fn with_intake(mut self, base: &Intake) -> Self {
+        let shared = Arc::clone(&self.default_rule.intake);
+        let merged = |intake: &Intake| {
+            let mut merged = intake.clone();
+            merged.inherit(base);
+            Arc::new(merged)
+        };
+        self.default_rule.intake = merged(&shared);
+        for Entry { rule, .. } in &mut self.entries {
+            rule.intake = if Arc::ptr_eq(&rule.intake, &shared) {
+                Arc::clone(&self.default_rule.intake)
+            } else {
+                merged(&rule.intake)
+            };
+        }
+        self
     }
 
     /// Adds a rule; returns a note where an earlier one takes all its names away.

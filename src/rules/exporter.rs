@@ -255,21 +255,17 @@ fn grafana() -> Row {
 
 /// What comes near a limit.
 fn limits(window: &str) -> Vec<Row> {
-    let outcome = Some(("outcome", "limited"));
     vec![
-        Row {
-            expr: format!(
-                "sum by (job, instance) (rate(tallyd_lines_total{{outcome=\"limited\"}}[{window}]))"
-            ),
-            description: "A limit is reached, and samples of new series are lost.",
-            fires: vec![("tallyd_lines_total", outcome, Course::Rises(60))],
-            rests: vec![("tallyd_lines_total", outcome, Course::Is(60.0))],
-            ..Row::new(
-                AlertKind::Limited,
-                "TallydLimitReached",
-                "{{ $labels.instance }} refuses {{ $value | humanize }} lines a second",
-            )
-        },
+        Row::rising(
+            AlertKind::Limited,
+            "TallydLimitReached",
+            "{{ $labels.instance }} has no room for {{ $value | humanize }} samples a second of {{ $labels.metric }}",
+            ("tallyd_limited_samples_total", Some(("metric", "a")), window),
+        )
+        .because(
+            "New series go to an overflow series or are lost; the label `label` of \
+             tallyd_limited_samples_total tells which one has too many values.",
+        ),
         Row {
             expr: "max by (job, instance) (tallyd_series)".to_owned(),
             description: "Each series costs memory here and in Prometheus; does a label hold ids?",

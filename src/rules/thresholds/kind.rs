@@ -34,7 +34,7 @@ pub enum AlertKind {
     TagErrors,
     /// Names that clients use with two types.
     Conflicts,
-    /// Lines that would have gone over a limit.
+    /// Samples that a limit kept from a series of their own, a second, by metric.
     Limited,
     /// Series that are kept.
     Series,
