@@ -134,6 +134,7 @@ impl TryFrom<Cli> for Config {
             lanes: lanes(cli.receiving.lanes, cli.compat),
             relay: given(cli.relaying.address)
                 .map(|address| RelayConfig { address, packet_length: cli.relaying.packet_length }),
+            streams: cli.limits.streams(),
             compat: cli.compat,
         };
         Ok(Self {
@@ -219,6 +220,7 @@ mod tests {
     use super::*;
     use crate::grafana::sync::Place;
     use crate::map::Intake;
+    use crate::net::StreamLimits;
 
     #[test]
     fn without_flags_the_reference_s_defaults_apply() {
@@ -306,6 +308,11 @@ mod tests {
     fn nothing_is_limited_unless_asked_for() {
         let limits = config(&[]).limits;
         assert_eq!((limits.series, limits.intake), (None, Intake::default()));
+        let streams = StreamLimits { connections: None, idle: None };
+        assert_eq!(config(&["--limits.idle-time=0"]).net.streams, streams);
+        let flags = ["--limits.connections=9", "--limits.idle-time=1m30s"];
+        let streams = StreamLimits { connections: Some(9), idle: Some(Duration::from_secs(90)) };
+        assert_eq!(config(&flags).net.streams, streams);
     }
 
     #[test]
@@ -339,6 +346,7 @@ mod tests {
         for flag in ["--limits.series=1", "--limits.label-length=1", "--tags.drop=a"] {
             check(&["--compat=reference", flag], Err(ConfigError::LimitsOfReference));
         }
+        check(&["--compat=reference", "--limits.idle-time=1s"], Ok(()));
         for (flag, name) in [("--tags.rename", "b-c"), ("--tags.add", "__x")] {
             let arg = if flag == "--tags.add" { "__x=1" } else { "a=b-c" };
             let refusal = ConfigError::LabelName { flag, name: name.to_owned() };

@@ -94,6 +94,42 @@ impl LineOutcome {
     }
 }
 
+/// Why a connection came to its end: the `reason` of `tallyd_connections_closed_total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Closing {
+    /// The peer closed it.
+    Peer,
+    /// It failed, or the peer reset it.
+    Error,
+    /// A line was too long.
+    LongLine,
+    /// Nothing came for too long.
+    Idle,
+    /// There were too many already.
+    Limit,
+    /// The program ended.
+    Shutdown,
+}
+
+impl Closing {
+    /// Every reason, in the order of their discriminants.
+    pub const ALL: [Self; 6] =
+        [Self::Peer, Self::Error, Self::LongLine, Self::Idle, Self::Limit, Self::Shutdown];
+
+    /// The label value.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Peer => "peer",
+            Self::Error => "error",
+            Self::LongLine => "long_line",
+            Self::Idle => "idle",
+            Self::Limit => "limit",
+            Self::Shutdown => "shutdown",
+        }
+    }
+}
+
 /// Everything that a lane counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Stat {
@@ -137,6 +173,8 @@ pub enum Stat {
     MapperCacheHits,
     /// `tallyd_line_cache_hits_total`
     LineCacheHits,
+    /// Connections that were not turned away; less those closed they are `tallyd_connections`.
+    Connections,
     /// `statsd_exporter_event_queue_flushed_total`: batches handed on, where the reference counts
     /// the flushes of its queue.
     Batches,
@@ -150,6 +188,8 @@ pub enum Stat {
     EventErrors(EventError),
     /// `tallyd_lines_total{outcome}`
     Outcome(LineOutcome),
+    /// `tallyd_connections_closed_total{reason}`
+    Closed(Closing),
     /// `tallyd_limited_samples_total{action,label,metric,reason}`, by [`Telemetry::limited`].
     Limited(LimitedId),
     /// `statsd_exporter_events_conflict_total{type,metric_name}`, by [`Telemetry::conflict`].
@@ -170,11 +210,12 @@ impl ConflictId {
 }
 
 // Where the counters with labels begin, one run after the other.
-const SAMPLE_ERRORS: u32 = 22;
+const SAMPLE_ERRORS: u32 = 23;
 const EVENTS: u32 = SAMPLE_ERRORS + Reason::IllegalEvent as u32 + 1;
 const EVENT_ERRORS: u32 = EVENTS + EventType::Set as u32 + 1;
 const OUTCOMES: u32 = EVENT_ERRORS + EventError::NonFiniteValue as u32 + 1;
-const LIMITED: u32 = OUTCOMES + LineOutcome::Event as u32 + 1;
+const CLOSED: u32 = OUTCOMES + LineOutcome::Event as u32 + 1;
+const LIMITED: u32 = CLOSED + Closing::Shutdown as u32 + 1;
 const CONFLICTS: u32 = LIMITED + MAX_LIMITED;
 
 /// How much that was limited is told apart.
@@ -206,10 +247,12 @@ impl Stat {
             Self::LineCacheHits => 19,
             Self::Batches => 20,
             Self::SenderOverflow => 21,
+            Self::Connections => 22,
             Self::SampleErrors(reason) => SAMPLE_ERRORS + reason as u32,
             Self::Events(event) => EVENTS + event as u32,
             Self::EventErrors(reason) => EVENT_ERRORS + reason as u32,
             Self::Outcome(outcome) => OUTCOMES + outcome as u32,
+            Self::Closed(closing) => CLOSED + closing as u32,
             Self::Limited(LimitedId(id)) => LIMITED + id,
             Self::Conflict(ConflictId(id)) => CONFLICTS + id,
         }

@@ -1,13 +1,15 @@
-//! One client that sends ever-new names or labels harms nobody but itself.
+//! One client that sends ever-new names, labels or connections harms nobody but itself.
 
 #![expect(clippy::unwrap_used, reason = "a failing helper fails its test")]
 
 #[path = "support/server.rs"]
 mod server;
 
-use std::io::Write;
-use std::net::TcpStream;
+use std::io::{Read, Write};
+use std::net::{TcpStream, UdpSocket};
 use std::time::Duration;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::server::{Launch, Server, wait_until};
 
@@ -128,4 +130,39 @@ fn flags_and_the_mapping_file_say_which_tags_are_taken() {
     wait_for(&server, "hits{env=\"prod\",team=\"shop\",zone=\"a\"}", 10.0);
     wait_for(&server, "api{env=\"prod\",part=\"cart\",team=\"shop\"}", 10.0);
     assert_eq!(series(&server, "tallyd_series"), Some(2.0));
+}
+
+#[test]
+fn thousands_of_connections_are_bounded_and_udp_goes_on() {
+    const OPEN: usize = 500;
+    const ALL: usize = 5000;
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }).unwrap();
+    let flag = format!("--limits.connections={OPEN}");
+    let server = Server::start(&Launch::tallyd(&[&flag, "--lanes=2"])).unwrap();
+    let connect = |_| TcpStream::connect(server.fill("127.0.0.1:{tcp}")).unwrap();
+    let mut streams: Vec<TcpStream> = (0..ALL).map(connect).collect();
+    let turned_away = "tallyd_connections_closed_total{reason=\"limit\"}";
+    wait_for(&server, turned_away, (ALL - OPEN) as f64);
+    assert_eq!(series(&server, "tallyd_connections"), Some(OPEN as f64));
+    let udp = UdpSocket::bind(("127.0.0.1", 0)).unwrap();
+    udp.send_to(b"hits:1|c", server.fill("127.0.0.1:{udp}")).unwrap();
+    wait_for(&server, "hits", 1.0);
+    streams[0].write_all(b"by_tcp:1|c\n").unwrap();
+    wait_for(&server, "by_tcp", 1.0);
+    let last = streams.last_mut().unwrap();
+    assert!(matches!(last.read(&mut [0; 1]), Ok(0) | Err(_)));
+    drop(streams);
+    wait_for(&server, "tallyd_connections", 0.0);
+}
+
+#[test]
+fn a_silent_connection_is_closed() {
+    let server = Server::start(&Launch::tallyd(&["--limits.idle-time=200ms"])).unwrap();
+    let mut stream = TcpStream::connect(server.fill("127.0.0.1:{tcp}")).unwrap();
+    stream.write_all(b"hits:1|c").unwrap();
+    stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+    assert_eq!(stream.read(&mut [0; 1]).unwrap(), 0);
+    wait_for(&server, "tallyd_connections_closed_total{reason=\"idle\"}", 1.0);
+    wait_for(&server, "hits", 1.0);
 }

@@ -1,13 +1,16 @@
 //! The flags about limits and tags: what is taken of what clients send.
 
+use std::time::Duration;
+
 use clap::Args;
 
-use super::units::parse_count;
+use super::units::{parse_count, parse_time};
 use super::{Cli, ConfigError};
 use crate::map::Intake;
 use crate::map::escape::is_free_label_name;
 use crate::map::limits::{OnLimit, RuleLimits};
 use crate::map::tags::TagRules;
+use crate::net::StreamLimits;
 
 /// Flags about limits.
 #[derive(Args, Clone, Copy, Debug)]
@@ -37,6 +40,12 @@ pub struct LimitFlags {
     /// Longest value of a label; 0: any length
     #[arg(long = "limits.label-length", value_name = "BYTES", default_value = "0", value_parser = parse_count)]
     pub value_bytes: usize,
+    /// Connections in all; 0: any number [default: by open files]
+    #[arg(long = "limits.connections", value_name = "N", value_parser = parse_count)]
+    pub connections: Option<usize>,
+    /// Close connections silent for so long; 0: never
+    #[arg(long = "limits.idle-time", value_name = "TIME", default_value = "0", value_parser = parse_time)]
+    pub idle: Duration,
 }
 
 /// Flags about tags. A mapping file may say otherwise.
@@ -57,7 +66,7 @@ pub struct TagFlags {
     pub add: Vec<(String, String)>,
 }
 
-/// What limits the series.
+/// What limits the series, and what connections.
 #[derive(Clone, Debug, Default)]
 pub struct Limits {
     /// Series in all.
@@ -69,6 +78,14 @@ pub struct Limits {
 fn pair(text: &str) -> Result<(String, String), &'static str> {
     let (key, value) = text.split_once('=').ok_or("there is no `=` in it")?;
     Ok((key.to_owned(), value.to_owned()))
+}
+
+impl LimitFlags {
+    /// What these flags say of connections.
+    pub(super) fn streams(self) -> StreamLimits {
+        let idle = Some(self.idle).filter(|time| !time.is_zero());
+        StreamLimits { connections: self.connections, idle }
+    }
 }
 
 impl Limits {

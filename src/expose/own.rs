@@ -84,6 +84,8 @@ pub const NAMES: &[&str] = &[
     "statsd_metric_mapper_cache_hits_total",
     "statsd_metric_mapper_cache_length",
     "tallyd_build_info",
+    "tallyd_connections",
+    "tallyd_connections_closed_total",
     "tallyd_grafana_dashboards",
     "tallyd_grafana_drifted_dashboards",
     "tallyd_grafana_errors_total",

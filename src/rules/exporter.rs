@@ -55,7 +55,8 @@ enum Course {
 /// Every alert on the exporter that somebody wants.
 pub(super) fn rules(thresholds: &Thresholds) -> Vec<Rule> {
     let window = duration(thresholds.window_seconds);
-    let rows = [availability, losses, errors, accidents, limits].map(|rows| rows(&window));
+    let rows =
+        [availability, losses, errors, accidents, limits, connections].map(|rows| rows(&window));
     let rows = rows.into_iter().flatten().chain([grafana()]);
     rows.filter_map(|row| {
         let condition = thresholds.condition(row.kind, None)?;
@@ -288,6 +289,26 @@ fn limits(window: &str) -> Vec<Row> {
             )
             .because("Names that no rule of the mapping matches are exposed as they are.")
             .besides(("statsd_exporter_loaded_mappings", None, Course::Is(3.0)))
+        },
+    ]
+}
+
+/// Whether clients can connect.
+fn connections(window: &str) -> Vec<Row> {
+    let turned_away = Some(("reason", "limit"));
+    vec![
+        Row {
+            expr: format!(
+                "sum by (job, instance) (rate(tallyd_connections_closed_total{{reason=\"limit\"}}[{window}]))"
+            ),
+            description: "As many are open as --limits.connections or the number of open files allows.",
+            fires: vec![("tallyd_connections_closed_total", turned_away, Course::Rises(60))],
+            rests: vec![("tallyd_connections_closed_total", turned_away, Course::Is(60.0))],
+            ..Row::new(
+                AlertKind::Connections,
+                "TallydConnectionsRefused",
+                "{{ $labels.instance }} turns away {{ $value | humanize }} connections a second",
+            )
         },
         Row {
             expr: "process_open_fds / process_max_fds".to_owned(),
