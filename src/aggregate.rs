@@ -13,6 +13,7 @@ use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 
 use crate::compat::Compat;
+use crate::map::limits::RuleLimits;
 use crate::map::observer::{HistogramSpec, SummarySpec};
 use crate::map::sharing::Combination;
 
@@ -32,13 +33,15 @@ mod families;
 pub mod view;
 pub mod scrapes;
 pub mod expiry;
+pub mod limits;
 
 use cells::{LaneCells, LaneReader, SharedCells};
 use expiry::Wheel;
 use families::Families;
+use limits::Excess;
 use scrapes::ScrapeClock;
 use series::ByText;
-pub use series::{Series, SeriesHead};
+pub use series::{Series, SeriesHead, label_pairs};
 use values::{LaneValues, Values};
 use view::View;
 
@@ -130,6 +133,8 @@ pub struct Request<'a> {
     pub spec: &'a SeriesSpec,
     /// The help text; only the first one of a family counts.
     pub help: &'a str,
+    /// The limits of its rule; without any it is let in however many there are.
+    pub limits: Option<&'a RuleLimits>,
     /// How long the series lives without a sample; 0 for ever.
     pub ttl_millis: u64,
     /// Which reload the rules came with.
@@ -138,9 +143,39 @@ pub struct Request<'a> {
     pub now_millis: u64,
 }
 
+impl<'a> Request<'a> {
+    /// The labels as the text has them between its braces.
+    fn labels(&self) -> &'a str {
+        let braces = self.text.get(self.name.len()..).unwrap_or_default();
+        braces.strip_prefix('{').and_then(|open| open.strip_suffix('}')).unwrap_or_default()
+    }
+}
+
 /// The name belongs to something else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Conflict;
+
+/// Why a series is not let in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The name, or a name that the family's samples would have, belongs to a family of another
+    /// type. The first one wins, as in the reference.
+    Conflict,
+    /// There are too many.
+    Limited(Excess),
+}
+
+impl From<Conflict> for Refusal {
+    fn from(_: Conflict) -> Self {
+        Self::Conflict
+    }
+}
+
+impl From<Excess> for Refusal {
+    fn from(excess: Excess) -> Self {
+        Self::Limited(excess)
+    }
+}
 
 /// All families and series of the process.
 #[derive(Debug)]
@@ -202,9 +237,8 @@ impl Registry {
     /// The series for a request, made if there is none.
     ///
     /// # Errors
-    /// [`Conflict`] when the name, or a name that the family's samples would have, belongs to a
-    /// family of another type. The first one wins, as in the reference.
-    pub fn series(&self, request: &Request<'_>) -> Result<Series, Conflict> {
+    /// Why it is not let in.
+    pub fn series(&self, request: &Request<'_>) -> Result<Series, Refusal> {
         if let Some(known) = self.index.get(request.text.as_bytes()).map(|entry| entry.0.clone())
             && known.cell.column.kind() == request.spec.kind()
             && self.is_current(&known, request)
@@ -221,32 +255,56 @@ impl Registry {
                 && self.shared.spec(known.cell.column).is_none_or(|spec| spec == *request.spec))
     }
 
-    fn register(&self, request: &Request<'_>) -> Result<Series, Conflict> {
+    fn register(&self, request: &Request<'_>) -> Result<Series, Refusal> {
         if !self.compat.is_reference() {
             self.restart_if_reloaded(request);
         }
-        let mut families = self.families.lock();
-        if let Some(series) = families.rescue(request.text) {
-            self.index.insert(ByText(series));
+        if let Some(limits) = request.limits.filter(|limits| limits.has_values()) {
+            self.count_values(request, limits);
         }
-        if let Some(known) = self.index.get(request.text.as_bytes()).map(|entry| entry.0.clone()) {
-            if known.cell.column.kind() != request.spec.kind() {
-                return Err(Conflict);
-            }
-            if !self.compat.is_reference() {
-                families.set_ttl(&known, request.ttl_millis);
-            }
+        let mut families = self.families.lock();
+        if let Some(known) = self.known(&mut families, request)? {
             return Ok(known);
         }
         families.check_name(request.name, request.spec.kind())?;
+        families.check_room(request, |families| {
+            let view = self.view.load();
+            limits::guilty(families.live(request.name, &view))
+        })?;
+        Ok(self.add(&mut families, request))
+    }
+
+    /// The series for a request if there is one, and saves it if it is about to expire.
+    fn known(
+        &self,
+        families: &mut Families,
+        request: &Request<'_>,
+    ) -> Result<Option<Series>, Conflict> {
+        if let Some(series) = families.rescue(request.text) {
+            self.index.insert(ByText(series));
+        }
+        let known = self.index.get(request.text.as_bytes()).map(|entry| entry.0.clone());
+        let Some(known) = known else { return Ok(None) };
+        if known.cell.column.kind() != request.spec.kind() {
+            return Err(Conflict);
+        }
+        if !self.compat.is_reference() {
+            families.set_ttl(&known, request.ttl_millis);
+        }
+        Ok(Some(known))
+    }
+
+    /// Makes the series for a request.
+    fn add(&self, families: &mut Families, request: &Request<'_>) -> Series {
         let (vector, is_new) = families.vector(request, &self.shared);
         if is_new {
             self.count_vector(request.spec.kind(), 1);
         }
+        families.count_values_anew(request);
         let series = Series::new(request, families.cell(vector));
         families.add(&series);
         self.index.insert(ByText(series.clone()));
-        Ok(series)
+        series
     }
 
     /// Begins a family anew whose buckets or quantiles a reload has changed.
@@ -387,7 +445,7 @@ mod tests {
             Self { registry, lane }
         }
 
-        fn request(&self, text: &str, spec: &SeriesSpec, now: u64) -> Result<Series, Conflict> {
+        fn request(&self, text: &str, spec: &SeriesSpec, now: u64) -> Result<Series, Refusal> {
             let name = text.split('{').next().unwrap_or_default();
             self.registry.series(&Request {
                 text,
@@ -395,6 +453,7 @@ mod tests {
                 label_names: "",
                 spec,
                 help: "h",
+                limits: None,
                 ttl_millis: 1000,
                 generation: 0,
                 now_millis: now,
@@ -410,6 +469,7 @@ mod tests {
                 label_names: "",
                 spec: &SeriesSpec::Histogram(Arc::new(spec)),
                 help: "h",
+                limits: None,
                 ttl_millis: 1000,
                 generation,
                 now_millis: 0,
@@ -625,6 +685,7 @@ mod tests {
                 label_names: "",
                 spec,
                 help: "",
+                limits: None,
                 ttl_millis: 0,
                 generation,
                 now_millis: 0,
@@ -661,6 +722,7 @@ mod tests {
                 label_names: "",
                 spec: &SeriesSpec::Counter,
                 help: "",
+                limits: None,
                 ttl_millis,
                 generation: 0,
                 now_millis: 0,

@@ -20,10 +20,12 @@ pub mod units;
 pub mod grafana;
 pub mod preset;
 pub mod ttl;
+pub mod limits;
 pub mod cli;
 
 pub use cli::{Cli, Request};
 pub use grafana::Grafana;
+pub use limits::Limits;
 
 /// One lane takes in millions of lines a second, and each costs memory.
 const MAX_DEFAULT_LANES: usize = 4;
@@ -49,6 +51,8 @@ pub struct Config {
     pub mapping: Mapping,
     /// How long series live for which the mapping file does not say it.
     pub ttl: Ttls,
+    /// What is taken of what clients send.
+    pub limits: Limits,
     /// The web server.
     pub web: Web,
     /// The Grafana in which dashboards are kept, if there is one.
@@ -101,6 +105,23 @@ pub enum ConfigError {
     /// What `statsd_exporter` does not have.
     #[error("--preset needs --compat=extended, since statsd_exporter has no presets")]
     PresetInReference,
+    /// A name that Prometheus would not take, or keeps for itself.
+    #[error(
+        "{flag}: `{name}` cannot be the name of a label; write letters, digits and `_`, no digit \
+         and not `__` first"
+    )]
+    LabelName {
+        /// The flag's name.
+        flag: &'static str,
+        /// As written.
+        name: String,
+    },
+    /// Limits where nothing may be limited.
+    #[error(
+        "--limits.* for samples and --tags.* need --compat=extended: the reference's page cannot \
+         count what is limited"
+    )]
+    LimitsOfReference,
     /// Flags about Grafana that lack another one, or a file that cannot be read.
     #[error("{0}")]
     Grafana(String),
@@ -110,6 +131,7 @@ impl TryFrom<Cli> for Config {
     type Error = ConfigError;
 
     fn try_from(cli: Cli) -> Result<Self, ConfigError> {
+        let limits = Limits::of(&cli)?;
         let net = net::Config {
             udp: given(cli.receiving.listen_udp),
             tcp: given(cli.receiving.listen_tcp),
@@ -119,6 +141,7 @@ impl TryFrom<Cli> for Config {
             lanes: lanes(cli.receiving.lanes, cli.compat),
             relay: given(cli.relaying.address)
                 .map(|address| RelayConfig { address, packet_length: cli.relaying.packet_length }),
+            streams: cli.limits.streams(),
             compat: cli.compat,
         };
         Ok(Self {
@@ -153,6 +176,7 @@ impl TryFrom<Cli> for Config {
                 dump_fsm: given_path(cli.mapping.dump_fsm),
             },
             ttl: cli.ttl.checked(),
+            limits,
             web: Web {
                 listen_address: cli.exposing.listen_address,
                 telemetry_path: telemetry_path(cli.exposing.telemetry_path)?,
@@ -198,10 +222,13 @@ fn given_path(path: PathBuf) -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use std::borrow::Cow;
     use std::time::Duration;
 
     use super::*;
     use crate::grafana::sync::Place;
+    use crate::map::Intake;
+    use crate::net::StreamLimits;
 
     #[test]
     fn without_flags_the_reference_s_defaults_apply() {
@@ -283,6 +310,56 @@ mod tests {
         for path in ["", "foo", "/a b", "GET /x", "/{x}", "/a?b", "/a#b", "/a\n"] {
             let refusal = ConfigError::TelemetryPath(path.to_owned());
             check(&["--web.telemetry-path", path], Err(refusal));
+        }
+    }
+
+    #[test]
+    fn nothing_is_limited_unless_asked_for() {
+        let limits = config(&[]).limits;
+        assert_eq!((limits.series, limits.intake), (None, Intake::default()));
+        let streams = StreamLimits { connections: None, idle: None };
+        assert_eq!(config(&["--limits.idle-time=0"]).net.streams, streams);
+        let flags = ["--limits.connections=9", "--limits.idle-time=1m30s"];
+        let streams = StreamLimits { connections: Some(9), idle: Some(Duration::from_secs(90)) };
+        assert_eq!(config(&flags).net.streams, streams);
+    }
+
+    #[test]
+    fn limits_and_tags_are_as_the_flags_say() {
+        let flags = [
+            "--limits.series=1e6",
+            "--limits.series-per-family=5",
+            "--limits.values-per-label=7",
+            "--limits.on-limit=drop",
+            "--limits.name-length=200",
+            "--limits.label-length=100",
+            "--tags.drop=pod,*_id",
+            "--tags.keep=env",
+            "--tags.rename=stage=env,u=user",
+            "--tags.add=team=a=b",
+        ];
+        let Limits { series, intake } = config(&flags).limits;
+        assert_eq!(series, Some(1_000_000));
+        let Intake { tags, limits } = intake;
+        assert_eq!((limits.series(), limits.values_of("any")), (Some(5), Some(7)));
+        assert!(!limits.overflows());
+        assert_eq!((limits.name_bytes, limits.value_bytes), (200, 100));
+        let label = |key| tags.label(key).map(Cow::into_owned);
+        let labels = ["stage", "pod", "request_id", "other"].map(label);
+        assert_eq!(labels, [Some("env".to_owned()), None, None, None]);
+        assert_eq!(tags.added().collect::<Vec<_>>(), [("team", "a=b")]);
+    }
+
+    #[test]
+    fn limits_need_a_page_that_counts_and_labels_need_names() {
+        for flag in ["--limits.series=1", "--limits.label-length=1", "--tags.drop=a"] {
+            check(&["--compat=reference", flag], Err(ConfigError::LimitsOfReference));
+        }
+        check(&["--compat=reference", "--limits.idle-time=1s"], Ok(()));
+        for (flag, name) in [("--tags.rename", "b-c"), ("--tags.add", "__x")] {
+            let arg = if flag == "--tags.add" { "__x=1" } else { "a=b-c" };
+            let refusal = ConfigError::LabelName { flag, name: name.to_owned() };
+            check(&[flag, arg], Err(refusal));
         }
     }
 

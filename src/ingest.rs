@@ -16,7 +16,7 @@ use crate::aggregate::cells::{CellRef, ColumnId, LaneCells};
 use crate::aggregate::combined::Move;
 use crate::aggregate::expiry::{Proposal, Reclaim};
 use crate::aggregate::senders::{SenderKey, TooManySenders};
-use crate::aggregate::{self, Registry, Request, Series, SeriesSpec};
+use crate::aggregate::{Registry, Request, SeriesSpec};
 use crate::compat::Compat;
 use crate::map::cache::{Cache as MapperCache, Found};
 use crate::map::escape::escape_name;
@@ -29,6 +29,7 @@ use crate::telemetry::{EventError, LaneCounters, LineOutcome, Stat, Tally, Telem
 
 pub mod event_queue;
 pub mod labels;
+mod limits;
 pub mod line_cache;
 pub mod operation;
 mod passes;
@@ -36,6 +37,7 @@ mod sharing;
 
 use event_queue::EventQueue;
 use labels::Labels;
+use limits::{Admission, Gate, adds_up};
 use line_cache::{Key, LineCache, Verdict, without_timestamp};
 use operation::{Effect, Operation, Operations, member_hash};
 use passes::Sent;
@@ -157,8 +159,8 @@ pub enum Order {
     },
     /// Events may not wait any longer.
     Flush,
-    /// A name has become free, so old verdicts on conflicts may be wrong.
-    ForgetConflicts,
+    /// A name has become free, or room: old verdicts on conflicts and limits may be wrong.
+    ForgetLapsing,
 }
 
 /// What became of one sample.
@@ -174,6 +176,8 @@ enum Fate {
     Conflict(Landing),
     /// The same, but so many names do that this one is not worth a recipe of its own.
     ConflictOnce,
+    /// It would have gone over a limit.
+    Limited(Landing),
     /// It was refused because of its value.
     BadValue,
     /// Its series has no place for one more sender.
@@ -188,10 +192,12 @@ struct Landing {
     effect: Effect,
     scale: Option<f64>,
     cell: Option<CellRef>,
+    /// Whether it may be another one once a name or room has become free.
+    lapses: bool,
 }
 
 impl Landing {
-    const NOWHERE: Self = Self { effect: Effect::None, scale: None, cell: None };
+    const NOWHERE: Self = Self { effect: Effect::None, scale: None, cell: None, lapses: false };
 }
 
 impl Ingest {
@@ -373,7 +379,7 @@ impl Ingest {
             Fate::BadValue | Fate::OneSenderTooMany | Fate::ReachedOnce | Fate::ConflictOnce => {
                 return;
             }
-            Fate::Reached(landing) | Fate::Conflict(landing) => landing,
+            Fate::Reached(landing) | Fate::Conflict(landing) | Fate::Limited(landing) => landing,
             Fate::Dropped | Fate::Refused => Landing::NOWHERE,
         };
         // The name and type have been seen now, so the next lookup would be a hit.
@@ -384,12 +390,7 @@ impl Ingest {
         let operation = Operation::new(landing.effect, repeat, landing.scale, times);
         let number = self.operations.number(operation);
         if let (Some(operation), Some(recipe)) = (number, self.counters.recipe(&tally)) {
-            let verdict = Verdict {
-                recipe,
-                operation,
-                cell: landing.cell,
-                is_conflict: matches!(fate, Fate::Conflict(_)),
-            };
+            let verdict = Verdict { recipe, operation, cell: landing.cell, lapses: landing.lapses };
             self.line_cache.insert(key, verdict);
         }
     }
@@ -426,7 +427,7 @@ impl Ingest {
         mapped.name.clear();
         mapped.name.push_str(&escape_name(found.as_ref().map_or(&line.name, |found| &found.name)));
         mapped.found = found;
-        mapped.series = None;
+        mapped.admission = None;
     }
 
     fn tally_lookup(&self, is_hit: bool, times: u64, tally: &mut Tally) {
@@ -471,10 +472,17 @@ impl Ingest {
             return Fate::BadValue;
         }
         let (spec, effect) = series_spec(event, sample, rule);
-        let mut landing = Landing { effect, scale: rule.scale, cell: None };
-        let series = self.series(line, rule, mapped, &spec);
+        let mut landing = Landing { effect, scale: rule.scale, cell: None, lapses: false };
+        let Admission { series, limited, lapses } = self.series(line, rule, mapped, &spec);
         tally.add(Stat::TagErrors, u64::from(mapped.refused_tags));
-        let Ok(series) = series else {
+        landing.lapses = lapses;
+        if let Some(limited) = limited {
+            tally.add(Stat::Limited(limited), times);
+        }
+        let Some(series) = series else {
+            if limited.is_some() {
+                return Fate::Limited(landing);
+            }
             let conflict = self.telemetry.conflict(event, &mapped.name);
             tally.add(Stat::Conflict(conflict), times);
             return if conflict.may_have_a_recipe() {
@@ -516,37 +524,43 @@ impl Ingest {
         rule: &Rule,
         mapped: &mut Mapped,
         spec: &SeriesSpec,
-    ) -> Result<Series, aggregate::Conflict> {
-        if let Some(known) = &mapped.series {
+    ) -> Admission {
+        if let Some(known) = &mapped.admission {
             return known.clone();
         }
-        let mut labels = Labels::default();
-        mapped.refused_tags = match sender_tag(rule, mapped.event) {
-            Some(name) => labels.take_tags(&tags_without(&line.tags, name)),
-            None => labels.take_tags(&line.tags),
-        };
+        let tags = sender_tag(rule, mapped.event).map(|name| tags_without(&line.tags, name));
+        let tags = tags.as_ref().unwrap_or(&line.tags);
         let ttl_millis = self.ttl_millis(rule, mapped.event);
-        for (name, value) in mapped.found.iter().flat_map(|found| &found.labels) {
-            labels.take_rule_label(name, value, rule.honor_labels);
-        }
+        let set = mapped.found.as_ref().map_or(&[][..], |found| &found.labels);
+        let (mut labels, refused_tags) = Labels::gather(tags, rule, set);
+        mapped.refused_tags = refused_tags;
         labels.make_room_for(spec.kind());
-        let Scratch { text, label_names, .. } = &mut self.scratch;
-        labels.write(&mapped.name, text, label_names);
-        let series = self.registry.series(&Request {
-            text,
-            name: &mapped.name,
-            label_names,
-            spec,
-            help: rule.help.as_deref().unwrap_or(DEFAULT_HELP),
-            ttl_millis,
-            generation: self.generation,
-            now_millis: self.now_millis,
-        });
+        let overflows = rule.intake.limits.overflows() && adds_up(mapped.event, rule);
+        let gate = Gate { registry: &self.registry, telemetry: &self.telemetry, overflows };
+        let admission = match gate.check_lengths(&mapped.name, &mut labels, &rule.intake.limits) {
+            Err(limited) => Admission { limited: Some(limited), ..Admission::default() },
+            Ok(shortened) => {
+                let Scratch { text, label_names, .. } = &mut self.scratch;
+                labels.write(&mapped.name, text, label_names);
+                let request = Request {
+                    text,
+                    name: &mapped.name,
+                    label_names,
+                    spec,
+                    help: rule.help.as_deref().unwrap_or(DEFAULT_HELP),
+                    limits: Some(&rule.intake.limits),
+                    ttl_millis,
+                    generation: self.generation,
+                    now_millis: self.now_millis,
+                };
+                gate.admit(&request, shortened)
+            }
+        };
         if self.registry.restarts() != self.restarts {
             self.line_cache.clear();
         }
-        mapped.series = Some(series.clone());
-        series
+        mapped.admission = Some(admission.clone());
+        admission
     }
 
     /// Puts a value into its cell.
@@ -602,7 +616,7 @@ impl Ingest {
                 drop(done);
             }
             Order::Flush => self.flush(),
-            Order::ForgetConflicts => self.line_cache.retain(|verdict| !verdict.is_conflict),
+            Order::ForgetLapsing => self.line_cache.retain(|verdict| !verdict.lapses),
         }
     }
 
@@ -631,7 +645,7 @@ struct Mapped {
     found: Option<Arc<Found>>,
     /// The family's name, escaped.
     name: String,
-    series: Option<Result<Series, aggregate::Conflict>>,
+    admission: Option<Admission>,
     /// How many of the line's tags are left out of the labels.
     refused_tags: u32,
 }
@@ -673,7 +687,9 @@ fn better(outcome: LineOutcome, fate: Fate) -> LineOutcome {
         (_, Fate::Conflict(_) | Fate::ConflictOnce) | (LineOutcome::Conflict, _) => {
             LineOutcome::Conflict
         }
-        (_, Fate::OneSenderTooMany) | (LineOutcome::Limited, _) => LineOutcome::Limited,
+        (_, Fate::OneSenderTooMany | Fate::Limited(_)) | (LineOutcome::Limited, _) => {
+            LineOutcome::Limited
+        }
         (_, Fate::Dropped) => LineOutcome::Dropped,
         (outcome, Fate::BadValue | Fate::Refused) => outcome,
     }

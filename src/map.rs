@@ -23,11 +23,15 @@ mod check;
 pub mod sharing;
 pub mod ttl;
 mod rules;
+pub mod tags;
+pub mod limits;
 pub mod preset;
 pub mod cache;
 
 use crate::sample::EventType;
+use limits::RuleLimits;
 use observer::{HistogramSpec, SummarySpec};
+use tags::TagRules;
 
 pub use dialect::PatternError;
 pub use error::{Place, Problem, RulesError};
@@ -77,6 +81,25 @@ pub struct Rule {
     pub set_window: Duration,
     /// What becomes of series that several senders share.
     pub sharing: Sharing,
+    /// Which tags are taken, and how many series; rules that say nothing of it share one.
+    pub intake: Arc<Intake>,
+}
+
+/// What is taken of the samples of a rule.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Intake {
+    /// What becomes of clients' tags.
+    pub tags: TagRules,
+    /// How much they may bring.
+    pub limits: RuleLimits,
+}
+
+impl Intake {
+    /// Takes what is not set here from `base`.
+    pub fn inherit(&mut self, base: &Self) {
+        self.tags.inherit(&base.tags);
+        self.limits.inherit(&base.limits);
+    }
 }
 
 /// What a rule makes as far as the file alone tells.

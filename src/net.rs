@@ -34,12 +34,14 @@ mod relay;
 mod udp;
 mod unix;
 mod tcp;
+mod connections;
 mod orders;
 mod lane;
 mod reader;
 mod tasks;
 
 pub use address::AddressError;
+pub use connections::StreamLimits;
 pub use drops::KernelDrops;
 pub use orders::Orders;
 pub use unix::UnixError;
@@ -69,6 +71,8 @@ pub struct Config {
     pub lanes: usize,
     /// `--statsd.relay.*`.
     pub relay: Option<RelayConfig>,
+    /// `--limits.connections` and `--limits.idle-time`.
+    pub streams: StreamLimits,
     /// Whether cut datagrams are treated as the reference treats them.
     pub compat: Compat,
 }
@@ -148,6 +152,7 @@ pub struct Sockets {
     unix: Option<unix::Bound>,
     relay: Option<relay::Target>,
     lanes: usize,
+    streams: StreamLimits,
     compat: Compat,
     drops: KernelDrops,
 }
@@ -176,8 +181,8 @@ impl Sockets {
             Some(path) => Some(bind_unix(path, config)?),
             None => None,
         };
-        let sockets = Self { udp, tcp, unix, relay, lanes, compat: config.compat, drops };
-        Ok(sockets)
+        let Config { streams, compat, .. } = *config;
+        Ok(Self { udp, tcp, unix, relay, lanes, streams, compat, drops })
     }
 
     /// Returns the address that UDP is really received on.
@@ -207,7 +212,8 @@ impl Sockets {
     /// Gives each lane its part: all a UDP socket, the first the rest.
     fn deal(mut self, commands: &[UnboundedSender<Command>]) -> Vec<Inputs> {
         let mut udp = self.udp.drain(..);
-        let mut tcp = self.tcp.map(|listener| (listener, Peers::new(commands.to_vec())));
+        let peers = || Peers::new(commands.to_vec(), self.streams);
+        let mut tcp = self.tcp.map(|listener| (listener, peers()));
         let mut unix = self.unix;
         let deal_one = |_| Inputs {
             udp: udp.next(),
@@ -400,7 +406,7 @@ mod tests {
 
     use super::*;
     use crate::ingest::{Datagram, Order, Sender};
-    use crate::telemetry::Stat;
+    use crate::telemetry::{Closing, Stat};
 
     /// Remembers what a lane handed to it.
     #[derive(Clone, Debug, Default)]
@@ -445,7 +451,7 @@ mod tests {
     impl Rig {
         /// Waits until the record is as expected, and says what it was when it never is.
         #[track_caller]
-        fn wait_until(&self, expected: impl Fn(&Record) -> bool) {
+        fn wait_until(&self, mut expected: impl FnMut(&Record) -> bool) {
             let deadline = Instant::now() + Duration::from_secs(20);
             while !expected(&self.recorder.0.lock()) {
                 assert!(Instant::now() < deadline, "{:?}", self.recorder.0.lock());
@@ -485,7 +491,9 @@ mod tests {
         assert_eq!(record.lines, [b"tcp:1|c"]);
         let tcp = Sender::Tcp(stream.local_addr().unwrap());
         assert!(record.senders.contains(&tcp) && record.senders.contains(&Sender::Udp(from)));
-        assert_eq!(record.counts, HashMap::from([(Stat::TcpConnections, 1)]));
+        let ended = Stat::Closed(Closing::Shutdown);
+        let counts = [Stat::TcpConnections, Stat::Connections, ended].map(|stat| (stat, 1));
+        assert_eq!(record.counts, HashMap::from(counts));
         assert!(!path.exists());
     }
 
@@ -603,7 +611,50 @@ mod tests {
         assert_eq!(half.read(&mut [0; 1]).unwrap(), 0);
         let record = rig.stop();
         assert!(record.lines.contains(&b"half:1|c".to_vec()));
-        assert_eq!(record.counts, HashMap::from([(Stat::TcpConnections, 22)]));
+        let [peer, end] = [Closing::Peer, Closing::Shutdown].map(Stat::Closed);
+        assert_eq!(record.count(peer) + record.count(end), 22);
+        assert_eq!([Stat::TcpConnections, Stat::Connections].map(|s| record.count(s)), [22; 2]);
+    }
+
+    #[test]
+    fn a_connection_too_many_is_closed_at_once_and_its_place_is_given_again() {
+        let streams = StreamLimits { connections: Some(2), idle: None };
+        let rig = rig(&Config { lanes: 2, streams, ..config() });
+        let connect = || TcpStream::connect(rig.tcp).unwrap();
+        let closed = |closing| move |record: &Record| record.count(Stat::Closed(closing)) == 1;
+        let (mut first, second) = (connect(), connect());
+        let mut third = connect();
+        assert!(matches!(third.read(&mut [0; 1]), Ok(0) | Err(_)));
+        first.write_all(b"a:1|c\n").unwrap();
+        drop(second);
+        rig.wait_until(closed(Closing::Peer));
+        let mut fourth = connect();
+        fourth.write_all(b"b:1|c\n").unwrap();
+        rig.wait_until(|record| record.lines.len() == 2);
+        let record = rig.stop();
+        assert!(closed(Closing::Limit)(&record));
+        let counted = [Stat::TcpConnections, Stat::Connections].map(|s| record.count(s));
+        assert_eq!(counted, [4, 3]);
+    }
+
+    #[test]
+    fn a_connection_on_which_nothing_comes_is_closed() {
+        let streams = StreamLimits { connections: None, idle: Some(Duration::from_millis(200)) };
+        let rig = rig(&Config { streams, ..config() });
+        let mut idle = TcpStream::connect(rig.tcp).unwrap();
+        idle.write_all(b"a:1|c").unwrap();
+        let mut busy = TcpStream::connect(rig.tcp).unwrap();
+        let mut sent = 0;
+        rig.wait_until(|record| {
+            busy.write_all(b"b:1|c\n").unwrap();
+            sent += 1;
+            record.count(Stat::Closed(Closing::Idle)) == 1
+        });
+        assert_eq!(idle.read(&mut [0; 1]).unwrap(), 0);
+        rig.wait_until(|record| record.lines.len() == sent + 1);
+        let record = rig.stop();
+        assert!(record.lines.contains(&b"a:1|c".to_vec()));
+        assert_eq!(record.count(Stat::Closed(Closing::Shutdown)), 1);
     }
 
     #[test]
@@ -693,6 +744,7 @@ mod tests {
             read_buffer: ReadBuffer::Default,
             lanes: 1,
             relay: None,
+            streams: StreamLimits::default(),
             compat: Compat::Extended,
         }
     }

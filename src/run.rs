@@ -58,9 +58,11 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
 }
 
 fn load_rules(config: &Config) -> anyhow::Result<Rules> {
-    let presets = preset::load(&config.mapping.presets)?;
+    let base = &config.limits.intake;
+    let presets = preset::load(&config.mapping.presets, base)?;
     let Some(file) = &config.mapping.file else {
-        return Ok(Rules::without_file(config.compat).with_behind(presets));
+        let rules = Rules::without_file(config.compat).with_intake(base);
+        return Ok(rules.with_behind(presets));
     };
     let loaded = Rules::load(file, config.compat)?;
     for warning in &loaded.warnings {
@@ -72,7 +74,7 @@ fn load_rules(config: &Config) -> anyhow::Result<Rules> {
             error!(error = %format!("{error:#}"), "error dumping FSM");
         }
     }
-    Ok(loaded.rules.with_behind(presets))
+    Ok(loaded.rules.with_intake(base).with_behind(presets))
 }
 
 fn dump_fsm(rules: &Rules, path: &Path) -> anyhow::Result<()> {
@@ -106,7 +108,8 @@ impl Server {
         log_addresses(&sockets, config, &listener);
 
         let own_names = own::NAMES.iter().map(|name| (*name).to_owned());
-        let registry = Arc::new(Registry::new(config.compat, own_names));
+        let registry = Registry::new(config.compat, own_names);
+        let registry = Arc::new(registry.with_series_limit(config.limits.series));
         let telemetry = Arc::new(Telemetry::default());
         telemetry.process.loaded_mappings.store(rules.len() as u64, Ordering::Relaxed);
         let drops = sockets.kernel_drops();
@@ -129,7 +132,8 @@ impl Server {
             .context("cannot start the housekeeping thread")?;
 
         let file = config.mapping.file.clone();
-        let reloader = Reloader::new(file, config.compat, orders, Arc::clone(&telemetry), rules);
+        let reloader = Reloader::new(file, config.compat, orders, Arc::clone(&telemetry), rules)
+            .with_intake(config.limits.intake.clone());
         let reloader = Arc::new(reloader);
         let sources = Sources {
             telemetry,

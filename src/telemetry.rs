@@ -16,6 +16,9 @@ use crate::parse::Reason;
 use crate::sample::EventType;
 
 pub mod log;
+pub mod limited;
+
+pub use limited::{LimitReason, Limited, LimitedId};
 
 /// Why an event was refused after its line was understood: the `reason` of
 /// `statsd_exporter_events_error_total`.
@@ -91,6 +94,42 @@ impl LineOutcome {
     }
 }
 
+/// Why a connection came to its end: the `reason` of `tallyd_connections_closed_total`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Closing {
+    /// The peer closed it.
+    Peer,
+    /// It failed, or the peer reset it.
+    Error,
+    /// A line was too long.
+    LongLine,
+    /// Nothing came for too long.
+    Idle,
+    /// There were too many already.
+    Limit,
+    /// The program ended.
+    Shutdown,
+}
+
+impl Closing {
+    /// Every reason, in the order of their discriminants.
+    pub const ALL: [Self; 6] =
+        [Self::Peer, Self::Error, Self::LongLine, Self::Idle, Self::Limit, Self::Shutdown];
+
+    /// The label value.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Peer => "peer",
+            Self::Error => "error",
+            Self::LongLine => "long_line",
+            Self::Idle => "idle",
+            Self::Limit => "limit",
+            Self::Shutdown => "shutdown",
+        }
+    }
+}
+
 /// Everything that a lane counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Stat {
@@ -134,6 +173,8 @@ pub enum Stat {
     MapperCacheHits,
     /// `tallyd_line_cache_hits_total`
     LineCacheHits,
+    /// Connections that were not turned away; less those closed they are `tallyd_connections`.
+    Connections,
     /// `statsd_exporter_event_queue_flushed_total`: batches handed on, where the reference counts
     /// the flushes of its queue.
     Batches,
@@ -147,6 +188,10 @@ pub enum Stat {
     EventErrors(EventError),
     /// `tallyd_lines_total{outcome}`
     Outcome(LineOutcome),
+    /// `tallyd_connections_closed_total{reason}`
+    Closed(Closing),
+    /// `tallyd_limited_samples_total{action,label,metric,reason}`, by [`Telemetry::limited`].
+    Limited(LimitedId),
     /// `statsd_exporter_events_conflict_total{type,metric_name}`, by [`Telemetry::conflict`].
     Conflict(ConflictId),
 }
@@ -165,11 +210,16 @@ impl ConflictId {
 }
 
 // Where the counters with labels begin, one run after the other.
-const SAMPLE_ERRORS: u32 = 22;
+const SAMPLE_ERRORS: u32 = 23;
 const EVENTS: u32 = SAMPLE_ERRORS + Reason::IllegalEvent as u32 + 1;
 const EVENT_ERRORS: u32 = EVENTS + EventType::Set as u32 + 1;
 const OUTCOMES: u32 = EVENT_ERRORS + EventError::NonFiniteValue as u32 + 1;
-const CONFLICTS: u32 = OUTCOMES + LineOutcome::Event as u32 + 1;
+const CLOSED: u32 = OUTCOMES + LineOutcome::Event as u32 + 1;
+const LIMITED: u32 = CLOSED + Closing::Shutdown as u32 + 1;
+const CONFLICTS: u32 = LIMITED + MAX_LIMITED;
+
+/// How much that was limited is told apart.
+const MAX_LIMITED: u32 = 1000;
 
 impl Stat {
     /// Where it stands among a lane's counters.
@@ -197,10 +247,13 @@ impl Stat {
             Self::LineCacheHits => 19,
             Self::Batches => 20,
             Self::SenderOverflow => 21,
+            Self::Connections => 22,
             Self::SampleErrors(reason) => SAMPLE_ERRORS + reason as u32,
             Self::Events(event) => EVENTS + event as u32,
             Self::EventErrors(reason) => EVENT_ERRORS + reason as u32,
             Self::Outcome(outcome) => OUTCOMES + outcome as u32,
+            Self::Closed(closing) => CLOSED + closing as u32,
+            Self::Limited(LimitedId(id)) => LIMITED + id,
             Self::Conflict(ConflictId(id)) => CONFLICTS + id,
         }
     }
@@ -268,6 +321,7 @@ const MAX_RECIPES: usize = 1 << 16;
 #[derive(Debug, Default)]
 pub struct Telemetry {
     conflicts: Mutex<Interner<(EventType, Arc<str>)>>,
+    limited: Mutex<Interner<Limited>>,
     recipes: Mutex<Interner<Tally>>,
     lanes: Mutex<Vec<LaneReader>>,
     /// What does not belong to a lane.
@@ -338,6 +392,12 @@ impl Telemetry {
         ConflictId(self.conflicts.lock().intern(&entry, limit).unwrap_or_default())
     }
 
+    /// The counter of what was limited; `is_family` tells whether its metric is there already.
+    #[must_use]
+    pub fn limited(&self, limited: &Limited, is_family: bool) -> LimitedId {
+        limited::intern(&mut self.limited.lock(), limited, is_family)
+    }
+
     /// Everything counted so far, added up over the lanes.
     #[must_use]
     pub fn totals(&self) -> Totals {
@@ -350,11 +410,12 @@ impl Telemetry {
             .collect();
         let recipes = self.recipes.lock().entries.clone();
         let conflicts = self.conflicts.lock().entries.clone();
+        let limited = self.limited.lock().entries.clone();
         let mut slots = vec![0; CONFLICTS as usize + conflicts.len()];
         for (counters, used) in &lanes {
             add_lane(&mut slots, &recipes, counters, used);
         }
-        Totals { slots, conflicts }
+        Totals { slots, conflicts, limited }
     }
 
     /// `statsd_metric_mapper_cache_length`
@@ -456,6 +517,7 @@ fn bump(cell: Option<&AtomicU64>, n: u64) {
 pub struct Totals {
     slots: Vec<u64>,
     conflicts: Vec<(EventType, Arc<str>)>,
+    limited: Vec<Limited>,
 }
 
 impl Totals {
@@ -463,6 +525,12 @@ impl Totals {
     #[must_use]
     pub fn get(&self, stat: Stat) -> u64 {
         self.slots.get(stat.slot() as usize).copied().unwrap_or(0)
+    }
+
+    /// What was limited, with the number of samples.
+    pub fn limited(&self) -> impl Iterator<Item = (&Limited, u64)> {
+        let numbered = (0..).zip(&self.limited);
+        numbered.map(|(id, limited)| (limited, self.get(Stat::Limited(LimitedId(id)))))
     }
 
     /// Type, name and total of every conflict.

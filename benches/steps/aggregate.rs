@@ -66,6 +66,7 @@ fn adopt(registry: &Registry, spec: &SeriesSpec) -> (LaneCells, Vec<CellRef>) {
             label_names: "i,",
             spec,
             help: "",
+            limits: None,
             ttl_millis: 0,
             generation: 0,
             now_millis: 0,

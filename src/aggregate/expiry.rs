@@ -187,7 +187,7 @@ impl Registry {
     }
 
     /// Removes the proposed series but those that a lane has vetoed, by index, and those that
-    /// were rescued. Returns whether a name became free.
+    /// were rescued. Returns whether a name became free, or room for series that were refused.
     pub fn end_expiry(&self, proposal: &Proposal, vetoed: &[usize]) -> bool {
         let vetoed: HashSet<usize> = vetoed.iter().copied().collect();
         let series = proposal.series.iter().enumerate();
@@ -203,7 +203,7 @@ impl Registry {
         freed
     }
 
-    /// Ends the expiry of one series; whether a name became free.
+    /// Ends the expiry of one series; whether a name became free, or room for others.
     fn end_one(&self, families: &mut Families, series: &Series, is_vetoed: bool) -> bool {
         match families.end_expiry(series, is_vetoed) {
             Some(true) => {}
@@ -216,10 +216,11 @@ impl Registry {
         }
         let is_empty = families.remove(series);
         families.retire(vec![series.clone()]);
+        let makes_room = families.take_refused();
         // The reference keeps the name bound to its type for ever.
         let forgotten = (is_empty && !self.compat.is_reference())
             .then(|| families.forget_family(series.name()));
-        let Some((kind, vectors)) = forgotten.flatten() else { return false };
+        let Some((kind, vectors)) = forgotten.flatten() else { return makes_room };
         self.discount_vectors(kind, vectors);
         true
     }

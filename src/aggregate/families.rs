@@ -4,17 +4,39 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 use super::cells::{CellRef, ColumnId, SharedCells};
-use super::view::Changes;
+use super::limits::Occupancy;
+use super::view::{Changes, View};
 use super::{Conflict, Family, FamilyKind, FastMap, Request, Series};
 use crate::column::CHUNK_CELLS;
 
 /// One name's state.
 #[derive(Debug)]
-struct FamilyState {
+pub(super) struct FamilyState {
     family: Arc<Family>,
     /// By label names. The reference keeps buckets and quantiles per such a vector.
     vectors: FastMap<Box<str>, Vector>,
     series: usize,
+    /// Made when a limit first asks for it.
+    pub(super) occupancy: Option<Box<Occupancy>>,
+}
+
+impl FamilyState {
+    /// The series that count against limits.
+    pub(super) fn used(&self) -> usize {
+        let overflow = self.occupancy.as_ref().and_then(|occupancy| occupancy.overflow.as_ref());
+        self.series.saturating_sub(usize::from(overflow.is_some()))
+    }
+
+    /// Whether it has no series.
+    pub(super) fn is_empty(&self) -> bool {
+        self.series == 0
+    }
+
+    /// Whether a series takes what is over the family's limit.
+    fn is_overflow(&self, series: &Series) -> bool {
+        let overflow = self.occupancy.as_ref().and_then(|occupancy| occupancy.overflow.as_deref());
+        overflow.is_some_and(|text| text == series.text())
+    }
 }
 
 /// What the series of a family with the same label names have in common.
@@ -44,7 +66,12 @@ pub(super) struct Leftovers {
 /// Families, free cells and pending changes.
 #[derive(Debug)]
 pub(super) struct Families {
-    by_name: FastMap<Arc<str>, FamilyState>,
+    pub(super) by_name: FastMap<Arc<str>, FamilyState>,
+    /// Series in all that count against limits, and how many there may be.
+    pub(super) series: usize,
+    pub(super) most_series: Option<usize>,
+    /// Whether a series was refused that may be let in once others have left.
+    pub(super) has_refused: bool,
     own_names: HashSet<String>,
     pools: BTreeMap<ColumnId, IdPool>,
     changes: Changes,
@@ -61,6 +88,9 @@ impl Families {
     pub(super) fn new(own_names: impl IntoIterator<Item = String>) -> Self {
         Self {
             by_name: FastMap::default(),
+            series: 0,
+            most_series: None,
+            has_refused: false,
             own_names: own_names.into_iter().collect(),
             pools: BTreeMap::new(),
             changes: Changes::default(),
@@ -125,7 +155,8 @@ impl Families {
                 help: request.help.into(),
                 kind: request.spec.kind(),
             });
-            let state = FamilyState { family, vectors: FastMap::default(), series: 0 };
+            let vectors = FastMap::default();
+            let state = FamilyState { family, vectors, series: 0, occupancy: None };
             self.by_name.insert(name, state);
         }
         let Some(state) = self.by_name.get_mut(request.name) else {
@@ -149,6 +180,10 @@ impl Families {
     pub(super) fn add(&mut self, series: &Series) {
         if let Some(state) = self.by_name.get_mut(series.name()) {
             state.series += 1;
+            self.series += 1;
+            if let Some(occupancy) = &mut state.occupancy {
+                occupancy.add(series);
+            }
             let change = self.changes.entry(&state.family);
             change.added.push(series.clone());
         }
@@ -199,13 +234,24 @@ impl Families {
         self.changes.get(name).map_or(Vec::new(), |change| change.added().to_vec())
     }
 
+    /// The series of a family as the next view will have them after `view`, in no order.
+    pub(super) fn live<'a>(
+        &'a self,
+        name: &str,
+        view: &'a View,
+    ) -> impl Iterator<Item = &'a Series> {
+        self.changes.live(name, view)
+    }
+
     /// Begins a family anew; what it leaves behind. The caller retires the family's series.
     pub(super) fn restart(&mut self, name: &str) -> Leftovers {
         let mut vectors = 0;
         if let Some(state) = self.by_name.get_mut(name) {
             vectors = state.vectors.len() as u64;
             state.vectors.clear();
+            self.series = self.series.saturating_sub(state.used());
             state.series = 0;
+            state.occupancy = None;
             self.changes.entry(&state.family).restart();
         }
         // Whatever lanes say, these are gone; what was rescued is in the index again.
@@ -248,7 +294,15 @@ impl Families {
     /// Takes an expired series off the page; whether its family has no series left.
     pub(super) fn remove(&mut self, series: &Series) -> bool {
         let Some(state) = self.by_name.get_mut(series.name()) else { return false };
+        let is_overflow = state.is_overflow(series);
         state.series = state.series.saturating_sub(1);
+        if let Some(occupancy) = &mut state.occupancy {
+            occupancy.remove(series);
+            occupancy.overflow.take_if(|_| is_overflow);
+        }
+        if !is_overflow {
+            self.series = self.series.saturating_sub(1);
+        }
         let change = self.changes.entry(&state.family);
         change.removed.push(series.clone());
         state.series == 0

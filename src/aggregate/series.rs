@@ -77,6 +77,11 @@ impl Series {
         braces.strip_prefix(b"{").and_then(|open| open.strip_suffix(b"}")).unwrap_or_default()
     }
 
+    /// The labels without their braces.
+    pub(super) fn labels_text(&self) -> &str {
+        str::from_utf8(self.labels()).unwrap_or_default()
+    }
+
     /// Whether two are one.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
@@ -117,6 +122,28 @@ impl Series {
         }
         is_new
     }
+}
+
+/// Names and values of a series' labels as the text format writes them between the braces, the
+/// values still escaped; ends where the text is none of that format.
+pub fn label_pairs(labels: &str) -> impl Iterator<Item = (&str, &str)> {
+    let mut rest = labels;
+    std::iter::from_fn(move || {
+        let (name, after) = rest.split_once("=\"")?;
+        let bytes = after.as_bytes();
+        let mut end = 0;
+        loop {
+            end += memchr::memchr2(b'"', b'\\', bytes.get(end..)?)?;
+            match bytes.get(end) {
+                Some(b'\\') => end += 2,
+                _ => break,
+            }
+        }
+        let value = after.get(..end)?;
+        let following = after.get(end + 1..)?;
+        rest = following.strip_prefix(',').unwrap_or(following).trim_start();
+        Some((name.trim(), value))
+    })
 }
 
 /// A series that is found by its text.

@@ -49,6 +49,16 @@ impl Change {
         &self.added
     }
 
+    /// The series after the change, in no order, of those that were there before.
+    fn live<'a>(
+        &'a self,
+        before: impl Iterator<Item = &'a Series>,
+    ) -> impl Iterator<Item = &'a Series> {
+        let gone: HashSet<usize> = self.removed.iter().map(Series::address).collect();
+        let before = before.take(if self.restarted { 0 } else { usize::MAX });
+        before.chain(&self.added).filter(move |series| !gone.contains(&series.address()))
+    }
+
     /// Marks everything the family has so far as gone.
     pub(super) fn restart(&mut self) {
         self.restarted = true;
@@ -78,6 +88,19 @@ impl Changes {
         self.0.get(name)
     }
 
+    /// The series of a family, in no order, that the next view will have after `view`.
+    pub(super) fn live<'a>(
+        &'a self,
+        name: &str,
+        view: &'a View,
+    ) -> Box<dyn Iterator<Item = &'a Series> + 'a> {
+        let before = view.series_of(name);
+        match self.get(name) {
+            Some(change) => Box::new(change.live(before)),
+            None => Box::new(before),
+        }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -92,7 +115,10 @@ impl View {
     }
 
     /// The series of a family, if there is one of that name.
-    pub(super) fn series_of(&self, name: &str) -> impl Iterator<Item = &Series> {
+    pub(super) fn series_of<'a>(
+        &'a self,
+        name: &str,
+    ) -> impl Iterator<Item = &'a Series> + use<'a> {
         self.family(name).into_iter().flat_map(FamilyView::series)
     }
 
@@ -283,6 +309,7 @@ mod tests {
             label_names: "k,",
             spec: &SeriesSpec::Counter,
             help: "",
+            limits: None,
             ttl_millis: 0,
             generation: 0,
             now_millis: 0,

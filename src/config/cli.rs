@@ -16,6 +16,7 @@ use clap::{Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser};
 use thiserror::Error;
 
 use super::grafana::GrafanaFlags;
+use super::limits::{LimitFlags, TagFlags};
 use super::preset::PresetFlags;
 use super::ttl::TtlFlags;
 use super::units::{parse_bytes, parse_count, parse_interval};
@@ -93,6 +94,12 @@ pub struct Cli {
     /// Where dashboards are kept.
     #[command(flatten)]
     pub grafana: GrafanaFlags,
+    /// How much clients may bring.
+    #[command(flatten)]
+    pub limits: LimitFlags,
+    /// What becomes of their tags.
+    #[command(flatten)]
+    pub tags: TagFlags,
     /// How long the reference would let events wait.
     #[command(flatten)]
     pub queues: Queues,

@@ -72,6 +72,17 @@ pub fn parse_bytes(text: &str) -> Result<usize, UnitError> {
     parse_count(digits)?.checked_mul(unit_bytes).ok_or(UnitError::TooLarge)
 }
 
+/// Reads a duration in the notation of Go's `time.ParseDuration`; zero is one as well.
+///
+/// # Errors
+/// Names what is wrong with the duration.
+pub fn parse_time(text: &str) -> Result<Duration, UnitError> {
+    match parse_interval(text) {
+        Err(UnitError::NoTime) => Ok(Duration::ZERO),
+        result => result,
+    }
+}
+
 /// Reads a duration above zero in the notation of Go's `time.ParseDuration`.
 ///
 /// # Errors

@@ -12,6 +12,7 @@ use crate::parse::Reason;
 use crate::sample::EventType;
 use crate::telemetry::{EventError, LineOutcome, Stat, Telemetry, Totals};
 
+mod limits;
 mod process;
 
 /// One family of our own.
@@ -83,6 +84,8 @@ pub const NAMES: &[&str] = &[
     "statsd_metric_mapper_cache_hits_total",
     "statsd_metric_mapper_cache_length",
     "tallyd_build_info",
+    "tallyd_connections",
+    "tallyd_connections_closed_total",
     "tallyd_grafana_dashboards",
     "tallyd_grafana_drifted_dashboards",
     "tallyd_grafana_errors_total",
@@ -90,11 +93,13 @@ pub const NAMES: &[&str] = &[
     "tallyd_grafana_last_success_timestamp_seconds",
     "tallyd_grafana_pushes_total",
     "tallyd_grafana_writes_total",
+    "tallyd_limited_samples_total",
     "tallyd_line_cache_hits_total",
     "tallyd_lines_total",
     "tallyd_relay_dropped_lines_total",
     "tallyd_sender_overflow_total",
     "tallyd_series",
+    "tallyd_series_limit",
     "tallyd_truncated_datagrams_total",
     "tallyd_udp_kernel_drops_total",
 ];
@@ -117,6 +122,7 @@ pub fn families(sources: &Sources) -> Vec<OwnFamily> {
     }
     if sources.compat == Compat::Extended {
         all.extend(tallyd(sources, &totals, &kernel_drops));
+        all.extend(limits::families(sources, &totals));
     }
     all.retain(|family| !family.series.is_empty());
     all.sort_unstable_by_key(|family| family.name);

@@ -254,6 +254,7 @@ mod tests {
                     label_names: "n,",
                     spec: &SeriesSpec::Counter,
                     help: "",
+                    limits: None,
                     ttl_millis: 1000,
                     generation: 0,
                     now_millis: 0,

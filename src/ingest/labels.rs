@@ -5,7 +5,10 @@ use std::borrow::Cow;
 use smallvec::SmallVec;
 
 use crate::aggregate::FamilyKind;
-use crate::map::escape::escape_name;
+use crate::aggregate::limits::OVERFLOW;
+use crate::map::Rule;
+use crate::map::limits::RuleLimits;
+use crate::map::tags::TagRules;
 use crate::sample::Tag;
 
 /// Among so many tags duplicates are searched for one by one, which beats sorting. A datagram has
@@ -17,12 +20,28 @@ const MAX_SEARCHED: usize = 32;
 pub struct Labels<'a>(SmallVec<[(Cow<'a, str>, &'a str); 8]>);
 
 impl<'a> Labels<'a> {
+    /// The labels that a line's tags, its rule and the labels which that sets come to, and how many
+    /// tags have a name that Prometheus keeps for itself.
+    #[must_use]
+    pub fn gather(tags: &[Tag<'a>], rule: &'a Rule, set: &'a [(String, String)]) -> (Self, u32) {
+        let mut labels = Self::default();
+        let tag_rules = &rule.intake.tags;
+        let refused = labels.take_tags(tags, tag_rules);
+        for (name, value) in set {
+            labels.take_rule_label(name, value, rule.honor_labels);
+        }
+        for (name, value) in tag_rules.added() {
+            labels.take_rule_label(name, value, true);
+        }
+        (labels, refused)
+    }
+
     /// Takes tags in; of duplicates after escaping the last one counts. Returns how many tags had
     /// a name that Prometheus keeps for itself.
-    pub fn take_tags(&mut self, tags: &[Tag<'a>]) -> u32 {
+    fn take_tags(&mut self, tags: &[Tag<'a>], rules: &'a TagRules) -> u32 {
         let mut refused = 0;
         for tag in tags {
-            let name = escape_name(tag.key);
+            let Some(name) = rules.label(tag.key) else { continue };
             if name.starts_with("__") {
                 refused += 1;
             } else if tags.len() <= MAX_SEARCHED {
@@ -49,7 +68,7 @@ impl<'a> Labels<'a> {
     }
 
     /// Takes a rule's label in. It wins over a tag of the same name unless `honor` is set.
-    pub fn take_rule_label(&mut self, name: &'a str, value: &'a str, honor: bool) {
+    fn take_rule_label(&mut self, name: &'a str, value: &'a str, honor: bool) {
         let is_taken = honor && self.0.iter().any(|label| label.0 == name);
         if !is_taken && !name.starts_with("__") {
             self.set(Cow::Borrowed(name), value);
@@ -74,6 +93,25 @@ impl<'a> Labels<'a> {
         if let Some(label) = self.0.iter_mut().find(|label| label.0 == reserved) {
             label.0 = Cow::Owned(format!("exported_{reserved}"));
         }
+    }
+
+    /// A name that is too long, if there is one.
+    #[must_use]
+    pub fn long_name(&self, limits: &RuleLimits) -> Option<&str> {
+        let mut names = self.0.iter().map(|label| &*label.0);
+        names.find(|name| limits.is_name_too_long(name))
+    }
+
+    /// Puts the overflow's value in the place of those that are too long; the first such label.
+    pub fn replace_long_values(&mut self, limits: &RuleLimits) -> Option<&str> {
+        let mut first = None;
+        for (name, value) in &mut self.0 {
+            if limits.is_value_too_long(value) {
+                *value = OVERFLOW;
+                first = first.or(Some(&**name));
+            }
+        }
+        first
     }
 
     /// Sorts the labels and writes the series as the text format does, and the names for
@@ -124,8 +162,9 @@ mod tests {
     #[track_caller]
     fn check(tags: &[(&str, &str)], rule: &[(&str, &str)], honor: bool, expected: &str) {
         let tags: Vec<_> = tags.iter().map(|(key, value)| Tag { key, value }).collect();
+        let rules = TagRules::default();
         let mut labels = Labels::default();
-        labels.take_tags(&tags);
+        labels.take_tags(&tags, &rules);
         for (name, value) in rule {
             labels.take_rule_label(name, value, honor);
         }
@@ -167,9 +206,10 @@ mod tests {
         let keys: Vec<_> = (0..60_000).map(|n| format!("k{}", n % 50_000)).collect();
         let values: Vec<_> = (0..60_000).map(|n| n.to_string()).collect();
         let tags = keys.iter().zip(&values).map(|(key, value)| Tag { key, value });
+        let rules = TagRules::default();
         let begin = Instant::now();
         let mut labels = Labels::default();
-        labels.take_tags(&tags.collect::<Vec<_>>());
+        labels.take_tags(&tags.collect::<Vec<_>>(), &rules);
         let (mut text, mut names) = (String::new(), String::new());
         labels.write("f", &mut text, &mut names);
         assert!(begin.elapsed() < Duration::from_secs(5), "the time must not grow as a square");

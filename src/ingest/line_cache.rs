@@ -51,8 +51,8 @@ pub struct Verdict {
     pub operation: u32,
     /// The cell the result goes to; `None` where it goes nowhere.
     pub cell: Option<CellRef>,
-    /// Whether it says that the name belongs to another type, which expiry may change.
-    pub is_conflict: bool,
+    /// Whether it may be another one once expiry has made a name or room free.
+    pub lapses: bool,
 }
 
 /// What is kept of a key.
@@ -158,7 +158,7 @@ impl LineCache {
     }
 
     /// Remembers a verdict. In a full cache a line must be seen twice first, so that a flood of
-    /// ever-new names does not push the known ones out.
+    /// ever-new names does not push the known ones out; a verdict that may lapse needs that sooner.
     pub fn insert(&mut self, key: Key<'_>, verdict: Verdict) {
         let print = self.print(key);
         let Some(entry) = Entry::new(print, &verdict) else { return };
@@ -168,9 +168,10 @@ impl LineCache {
             *known = entry;
             return;
         }
-        let has_room =
-            self.table.len() < self.max_entries || (self.seen_before(print) && self.make_room());
-        if has_room {
+        // What limits and conflicts keep out comes in floods as well.
+        let first_sights = if verdict.lapses { self.max_entries / 8 } else { self.max_entries };
+        let is_welcome = self.table.len() < first_sights || self.seen_before(print);
+        if is_welcome && (self.table.len() < self.max_entries || self.make_room()) {
             self.version += 1;
             self.table.insert_unique(print.head, entry, |entry| entry.print().head);
         }
@@ -250,7 +251,7 @@ mod tests {
 
     fn verdict(operation: u32) -> Verdict {
         let recipe = RecipeId::from(0);
-        Verdict { recipe, operation, cell: None, is_conflict: false }
+        Verdict { recipe, operation, cell: None, lapses: false }
     }
 
     fn key<'a>(name: &'a [u8], tail: &'a [u8]) -> Key<'a> {
@@ -299,6 +300,25 @@ mod tests {
         }
         cache.insert(key(b"new", b"c"), verdict(1));
         assert!(cache.get(key(b"new", b"c")).is_none());
+        cache.insert(key(b"new", b"c"), verdict(1));
+        assert!(cache.get(key(b"new", b"c")).is_some());
+    }
+
+    #[test]
+    fn lines_that_are_kept_out_leave_room_for_others() {
+        let mut cache = LineCache::new(64 << 10);
+        let kept_out = Verdict { lapses: true, ..verdict(0) };
+        for n in 0..10_000_u32 {
+            cache.insert(key(format!("flood{n}").as_bytes(), b"c"), kept_out);
+        }
+        assert!(cache.table.len() <= cache.max_entries / 8);
+        for (inserts, is_known) in [(1, false), (2, true)] {
+            for _ in 0..inserts {
+                cache.insert(key(b"again", b"c"), kept_out);
+            }
+            assert_eq!(cache.get(key(b"again", b"c")).is_some(), is_known);
+            cache.door.clear();
+        }
         cache.insert(key(b"new", b"c"), verdict(1));
         assert!(cache.get(key(b"new", b"c")).is_some());
     }

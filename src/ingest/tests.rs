@@ -9,7 +9,10 @@ use super::*;
 use crate::aggregate::cells::ColumnId;
 use crate::aggregate::expiry::Retired;
 use crate::aggregate::histogram::HistogramValue;
+use crate::aggregate::{self, Series};
 use crate::telemetry::Totals;
+
+mod limits;
 
 const MAPPING: &str = r#"
 mappings:

@@ -14,9 +14,13 @@ use super::raw::{Nanos, RawDefaults, RawLabels, RawRule, nearest};
 use super::sharing::{RawSharing, Sharing};
 use super::template::Template;
 use super::ttl::Ttls;
-use super::{Action, CounterMode, Observer, Rule};
+use super::{Action, CounterMode, Intake, Observer, Rule};
 use crate::compat::Compat;
 use crate::sample::EventType;
+
+mod intake;
+
+use intake::RawIntake;
 
 /// The window of sets for want of another.
 const DEFAULT_SET_WINDOW: Duration = Duration::from_mins(1);
@@ -96,6 +100,7 @@ pub(super) struct Checker {
     counter_mode: CounterMode,
     set_window: Duration,
     pub(super) sharing: Sharing,
+    intake: Arc<Intake>,
     pub(super) is_ordered: bool,
     pub(super) notes: Notes,
 }
@@ -112,14 +117,17 @@ impl Checker {
             counter_mode: CounterMode::Increment,
             set_window: DEFAULT_SET_WINDOW,
             sharing: Sharing::default(),
+            intake: Arc::default(),
             is_ordered: true,
             notes: Notes::new(),
         }
     }
 
     /// Checks `defaults:`.
-    pub(super) fn new(compat: Compat, written: RawDefaults) -> Result<Self, Fault> {
+    pub(super) fn new(compat: Compat, mut written: RawDefaults) -> Result<Self, Fault> {
         let mut checker = Self::without_file(compat);
+        let intake = RawIntake::of_defaults(&mut written);
+        checker.intake = Arc::new(checker.intake(intake)?.unwrap_or_default());
         checker.match_type = word(written.match_type.as_ref(), "match_type", &MATCH_TYPES)?
             .unwrap_or(MatchType::Glob);
         checker.is_ordered = !written.glob_disable_ordering.unwrap_or_default().0;
@@ -163,6 +171,7 @@ impl Checker {
             counter_mode: self.counter_mode,
             set_window: self.set_window,
             sharing: self.sharing.clone(),
+            intake: Arc::clone(&self.intake),
         }
     }
 
@@ -187,13 +196,18 @@ impl Checker {
 
     fn settings(
         &mut self,
-        written: RawRule,
+        mut written: RawRule,
         source: String,
         place: Place,
         line: u64,
     ) -> Result<Rule, Fault> {
         self.note_negative_ttl(written.ttl.as_ref());
         let own_ttl = written.ttl.as_ref().map_or_else(Nanos::default, |ttl| ttl.value);
+        let mut intake = Arc::clone(&self.intake);
+        if let Some(mut own) = self.intake(RawIntake::of_rule(&mut written))? {
+            own.inherit(&intake);
+            intake = Arc::new(own);
+        }
         Ok(Rule {
             source,
             line,
@@ -204,6 +218,7 @@ impl Checker {
             counter_mode: self.counter_mode(written.counter_mode.as_ref())?,
             set_window: self.set_window(written.set_window.as_ref())?,
             sharing: self.sharing(&RawSharing::from(&written))?,
+            intake,
             help: written.help.as_deref().filter(|help| !help.is_empty()).map(Arc::from),
             unit: written.unit.as_deref().filter(|unit| !unit.is_empty()).map(Arc::from),
             observer: self.observer(written, place)?,

@@ -133,6 +133,13 @@ pub enum Problem {
         .0.escape_debug()
     )]
     Label(String),
+    /// A name that tags cannot be given, or one that no label has.
+    #[error(
+        "`{}` cannot be the name of a label here; write letters, digits and `_`, no digit and not \
+         `__` first",
+        .0.escape_debug()
+    )]
+    TagName(String),
     /// A glob rule without `match`.
     #[error("the rule has no `match`; every rule needs one")]
     NoMatch,

@@ -39,6 +39,12 @@ pub fn is_label_name(name: &str) -> bool {
         && name.bytes().all(is_name_byte)
 }
 
+/// Whether a label may have the name and Prometheus does not keep it for itself.
+#[must_use]
+pub fn is_free_label_name(name: &str) -> bool {
+    is_label_name(name) && !name.starts_with("__")
+}
+
 fn is_name_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_'
 }

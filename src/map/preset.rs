@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
-use super::{Rules, RulesError};
+use super::{Intake, Rules, RulesError};
 use crate::compat::Compat;
 
 pub mod tags;
@@ -90,15 +90,17 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     all().map(Preset::name)
 }
 
-/// The rules of presets, in the order in which they are to be asked; each once.
+/// The rules of presets, in the order in which they are to be asked; each once, and with `base` for
+/// what they do not say about tags and limits.
 ///
 /// # Errors
 /// As [`Preset::rules`].
-pub fn load(presets: &[Preset]) -> Result<Arc<[Rules]>, RulesError> {
+pub fn load(presets: &[Preset], base: &Intake) -> Result<Arc<[Rules]>, RulesError> {
     let is_first = |(index, preset): &(usize, &Preset)| {
         presets.iter().position(|other| other == *preset) == Some(*index)
     };
-    presets.iter().enumerate().filter(is_first).map(|(_, preset)| preset.rules()).collect()
+    let once = presets.iter().enumerate().filter(is_first);
+    once.map(|(_, preset)| Ok(preset.rules()?.with_intake(base))).collect()
 }
 
 #[cfg(test)]
@@ -110,7 +112,7 @@ mod tests {
     fn rules_know_which_preset_they_are_of() {
         let presets: Vec<Preset> =
             ["vault", "gunicorn", "vault"].iter().filter_map(|name| name.parse().ok()).collect();
-        let behind = load(&presets).unwrap();
+        let behind = load(&presets, &Intake::default()).unwrap();
         assert_eq!(behind.len(), 2, "each once");
         let own = Rules::parse(
             b"mappings:\n- {match: 'gunicorn\\.log\\..*', match_type: regex, name: mine}\n",

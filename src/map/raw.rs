@@ -17,7 +17,7 @@ use crate::units::parse_go_duration;
 /// Keys of older versions of the reference; they are known, but never proposed.
 const LEGACY_KEYS: [&str; 3] = ["timer_type", "buckets", "quantiles"];
 /// Keys that the reference does not know.
-const EXTENDED_KEYS: [&str; 7] = [
+const EXTENDED_KEYS: [&str; 14] = [
     "counter_mode",
     "counter_sender_tag",
     "gauge_mode",
@@ -25,6 +25,13 @@ const EXTENDED_KEYS: [&str; 7] = [
     "gauge_window",
     "set_window",
     "ttl_by_kind",
+    "drop_tags",
+    "keep_tags",
+    "rename_tags",
+    "add_tags",
+    "max_series",
+    "max_label_values",
+    "on_limit",
 ];
 
 /// The whole file.
@@ -52,6 +59,13 @@ pub(super) struct RawDefaults {
     pub(super) gauge_sender_tag: Option<Spanned<String>>,
     pub(super) gauge_window: Option<Spanned<Nanos>>,
     pub(super) set_window: Option<Spanned<Nanos>>,
+    pub(super) drop_tags: Option<Spanned<Vec<String>>>,
+    pub(super) keep_tags: Option<Spanned<Vec<String>>>,
+    pub(super) rename_tags: Option<Spanned<RawLabels>>,
+    pub(super) add_tags: Option<Spanned<RawLabels>>,
+    pub(super) max_series: Option<Spanned<Count>>,
+    pub(super) max_label_values: Option<Spanned<RawValueLimits>>,
+    pub(super) on_limit: Option<Spanned<String>>,
     pub(super) timer_type: Option<Spanned<String>>,
     pub(super) buckets: Option<Spanned<RawBounds>>,
     pub(super) quantiles: Option<Spanned<RawQuantiles>>,
@@ -82,6 +96,13 @@ pub(super) struct RawRule {
     pub(super) gauge_sender_tag: Option<Spanned<String>>,
     pub(super) gauge_window: Option<Spanned<Nanos>>,
     pub(super) set_window: Option<Spanned<Nanos>>,
+    pub(super) drop_tags: Option<Spanned<Vec<String>>>,
+    pub(super) keep_tags: Option<Spanned<Vec<String>>>,
+    pub(super) rename_tags: Option<Spanned<RawLabels>>,
+    pub(super) add_tags: Option<Spanned<RawLabels>>,
+    pub(super) max_series: Option<Spanned<Count>>,
+    pub(super) max_label_values: Option<Spanned<RawValueLimits>>,
+    pub(super) on_limit: Option<Spanned<String>>,
     pub(super) timer_type: Option<Spanned<String>>,
     pub(super) buckets: Option<Spanned<RawBounds>>,
     pub(super) quantiles: Option<Spanned<RawQuantiles>>,
@@ -143,15 +164,54 @@ impl<'de> Deserialize<'de> for RawLabels {
                 f.write_str("labels and their values")
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<RawLabels, A::Error> {
-                let mut labels = Vec::new();
-                while let Some(label) = map.next_entry()? {
-                    labels.push(label);
-                }
-                Ok(RawLabels(labels))
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RawLabels, A::Error> {
+                entries(map).map(RawLabels)
             }
         }
         deserializer.deserialize_map(Labels)
+    }
+}
+
+fn entries<'de, A, K, V>(mut map: A) -> Result<Vec<(K, V)>, A::Error>
+where
+    A: MapAccess<'de>,
+    K: Deserialize<'de>,
+    V: Deserialize<'de>,
+{
+    let mut entries = Vec::new();
+    while let Some(entry) = map.next_entry()? {
+        entries.push(entry);
+    }
+    Ok(entries)
+}
+
+/// `max_label_values:`, a number for every label or one for each of some.
+#[derive(Debug, Default)]
+pub(super) struct RawValueLimits {
+    pub(super) each: Option<Count>,
+    pub(super) of: Vec<(Spanned<String>, Count)>,
+}
+
+impl<'de> Deserialize<'de> for RawValueLimits {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Limits;
+        impl<'de> Visitor<'de> for Limits {
+            type Value = RawValueLimits;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a whole number, or labels with a number each")
+            }
+
+            fn visit_u64<E: de::Error>(self, value: u64) -> Result<RawValueLimits, E> {
+                let each = u32::try_from(value).map_err(|_| not("a number", &value.to_string()))?;
+                Ok(RawValueLimits { each: Some(Count(each)), of: Vec::new() })
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<RawValueLimits, A::Error> {
+                Ok(RawValueLimits { each: None, of: entries(map)? })
+            }
+        }
+        deserializer.deserialize_any(Limits)
     }
 }
 

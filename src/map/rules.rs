@@ -12,7 +12,7 @@ use super::glob::{Globs, Preference, needs_backtracking};
 use super::pattern::Pattern;
 use super::raw::{self, RawFile};
 use super::template::Template;
-use super::{Action, Matched, Outline, Rule};
+use super::{Action, Intake, Matched, Outline, Rule};
 use crate::compat::Compat;
 use crate::sample::EventType;
 
@@ -141,6 +141,27 @@ impl Rules {
     #[must_use]
     pub fn with_behind(mut self, behind: Arc<[Self]>) -> Self {
         self.behind = behind;
+        self
+    }
+
+    /// The same rules, with `base` for what neither they nor the file's `defaults` say about tags
+    /// and limits.
+    #[must_use]
+    pub fn with_intake(mut self, base: &Intake) -> Self {
+        let shared = Arc::clone(&self.default_rule.intake);
+        let merged = |intake: &Intake| {
+            let mut merged = intake.clone();
+            merged.inherit(base);
+            Arc::new(merged)
+        };
+        self.default_rule.intake = merged(&shared);
+        for Entry { rule, .. } in &mut self.entries {
+            rule.intake = if Arc::ptr_eq(&rule.intake, &shared) {
+                Arc::clone(&self.default_rule.intake)
+            } else {
+                merged(&rule.intake)
+            };
+        }
         self
     }
 

@@ -3,11 +3,13 @@
 use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
 use crate::ingest::Order;
+use crate::net::connections::StreamLimits;
 
 /// The way to the lanes for any other thread.
 #[derive(Clone, Debug)]
@@ -64,6 +66,9 @@ impl Orders {
 pub(super) struct Peers {
     lanes: Vec<UnboundedSender<Command>>,
     connections: Arc<[AtomicUsize]>,
+    /// How many there may be on all lanes.
+    most: usize,
+    idle: Option<Duration>,
 }
 
 /// A connection's place on its lane; the lane counts it until this is dropped.
@@ -71,18 +76,19 @@ pub(super) struct Peers {
 pub(super) struct Place {
     connections: Arc<[AtomicUsize]>,
     lane: usize,
+    /// For how long nothing may come.
+    pub(super) idle: Option<Duration>,
 }
 
 impl Peers {
     /// Lanes without connections.
-    pub(super) fn new(lanes: Vec<UnboundedSender<Command>>) -> Self {
+    pub(super) fn new(lanes: Vec<UnboundedSender<Command>>, limits: StreamLimits) -> Self {
         let connections = lanes.iter().map(|_| AtomicUsize::new(0)).collect();
-        Self { lanes, connections }
+        Self { lanes, connections, most: limits.most(), idle: limits.idle }
     }
 
-    /// Gives a connection to the lane with the fewest; returns it when that lane has stopped.
-    pub(super) fn hand_out(&self, stream: TcpStream) -> Option<Command> {
-        let place = self.reserve();
+    /// Gives a connection to the lane of its place; returns it when that lane has stopped.
+    pub(super) fn hand_out(&self, stream: TcpStream, place: Place) -> Option<Command> {
         let sender = self.lanes.get(place.lane);
         let command = Command::Serve(stream, place);
         match sender {
@@ -91,14 +97,18 @@ impl Peers {
         }
     }
 
-    fn reserve(&self) -> Place {
+    /// A place on the lane with the fewest connections; `None` when there are too many.
+    pub(super) fn reserve(&self) -> Option<Place> {
         // Relaxed: a slightly old count only spreads connections a little less evenly.
-        let counts = self.connections.iter().map(|count| count.load(Ordering::Relaxed));
-        let lane = counts.enumerate().min_by_key(|&(_, count)| count).map_or(0, |(lane, _)| lane);
+        let counts = || self.connections.iter().map(|count| count.load(Ordering::Relaxed));
+        if counts().sum::<usize>() >= self.most {
+            return None;
+        }
+        let lane = counts().enumerate().min_by_key(|&(_, count)| count).map_or(0, |(lane, _)| lane);
         if let Some(count) = self.connections.get(lane) {
             count.fetch_add(1, Ordering::Relaxed);
         }
-        Place { connections: Arc::clone(&self.connections), lane }
+        Some(Place { connections: Arc::clone(&self.connections), lane, idle: self.idle })
     }
 }
 
@@ -117,10 +127,16 @@ mod tests {
     #[test]
     fn the_lane_with_the_fewest_connections_gets_the_next() {
         let (sender, _receiver) = tokio::sync::mpsc::unbounded_channel();
-        let peers = Peers::new(vec![sender; 3]);
-        let mut places: Vec<Place> = (0..4).map(|_| peers.reserve()).collect();
+        let limits = StreamLimits { connections: Some(5), idle: None };
+        let peers = Peers::new(vec![sender; 3], limits);
+        let mut places: Vec<Place> = (0..4).filter_map(|_| peers.reserve()).collect();
         assert_eq!(places.iter().map(|place| place.lane).collect::<Vec<_>>(), [0, 1, 2, 0]);
         places.remove(1);
-        assert_eq!(peers.reserve().lane, 1);
+        let place = peers.reserve();
+        assert_eq!(place.as_ref().map(|place| place.lane), Some(1));
+        let last = peers.reserve();
+        assert!(last.is_some() && peers.reserve().is_none());
+        drop(place);
+        assert!(peers.reserve().is_some());
     }
 }

@@ -4,6 +4,7 @@
 //! other threads come through a channel and are obeyed between two batches. Nobody holds the lane
 //! while waiting.
 
+use std::future::pending;
 use std::io;
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
@@ -29,9 +30,9 @@ use crate::net::lane::{Lane, Sink};
 use crate::net::orders::{Command, Peers, Place};
 use crate::net::reader::{self, Reader, Shared};
 use crate::net::relay::{Relay, Target};
-use crate::net::tcp::{self, Connection, Progress};
+use crate::net::tcp::{self, Connection, End, Progress};
 use crate::net::unix;
-use crate::telemetry::Stat;
+use crate::telemetry::{Closing, Stat};
 
 /// How long a socket that fails is left alone, so that the failure costs no CPU.
 const BACK_OFF: Duration = Duration::from_millis(100);
@@ -216,43 +217,65 @@ impl<S: Sink + 'static> Tasks<S> {
         }
     }
 
+    /// Gives an accepted connection to a lane, or closes it when there are too many.
     fn welcome(&self, stream: TcpStream, peers: &Peers) {
-        self.0.lane.lock().sink.count(Stat::TcpConnections, 1);
-        if let Some(command) = peers.hand_out(stream) {
+        let place = peers.reserve();
+        let mut lane = self.0.lane.lock();
+        lane.sink.count(Stat::TcpConnections, 1);
+        let Some(place) = place else {
+            return lane.sink.count(Stat::Closed(Closing::Limit), 1);
+        };
+        lane.sink.count(Stat::Connections, 1);
+        drop(lane);
+        if let Some(command) = peers.hand_out(stream, place) {
             self.follow(command);
         }
     }
 
     /// Reads a connection until it ends or the lane stops.
     async fn serve(mut self, stream: TcpStream, place: Place) {
-        let stream = match tcp::prepare(&stream).and_then(|()| watch(stream)) {
-            Ok(stream) => stream,
+        let closing = match tcp::prepare(&stream).and_then(|()| watch(stream)) {
+            Ok(stream) => self.read(&stream, place.idle).await,
             Err(error) => {
                 warn!(%error, "A connection could not be read.");
-                return self.0.lane.lock().sink.count(Stat::TcpConnectionErrors, 1);
+                self.0.lane.lock().sink.count(Stat::TcpConnectionErrors, 1);
+                Closing::Error
             }
         };
+        self.0.lane.lock().sink.count(Stat::Closed(closing), 1);
+        drop(place);
+    }
+
+    /// Reads a connection, by which nothing may come for so long, and says why it came to its end.
+    async fn read(&mut self, stream: &AsyncFd<TcpStream>, idle: Option<Duration>) -> Closing {
         // A peer that has gone already has no address any more.
         let sender = stream.get_ref().peer_addr().map_or(Sender::Unknown, Sender::Tcp);
         let mut connection = Connection::new(sender);
-        let deadline = loop {
+        loop {
             let mut ready = tokio::select! {
                 biased;
-                deadline = stopped(&mut self.0.stopping) => break deadline,
+                deadline = stopped(&mut self.0.stopping) => {
+                    self.drain_connection(&mut connection, stream.get_ref(), deadline).await;
+                    return Closing::Shutdown;
+                }
                 ready = stream.readable() => match ready {
                     Ok(ready) => ready,
-                    Err(_) => return,
+                    Err(_) => return Closing::Error,
                 },
+                () = elapsed(idle) => {
+                    self.0.lane.lock().finish(&mut connection);
+                    return Closing::Idle;
+                }
             };
             let progress = self.0.lane.lock().take_chunk(&mut connection, stream.get_ref());
             match progress {
                 Progress::Waiting => ready.clear_ready(),
                 Progress::MayHoldMore => yield_now().await,
-                Progress::Ended(_) => return,
+                Progress::Ended(End::Closed) => return Closing::Peer,
+                Progress::Ended(End::TooLong) => return Closing::LongLine,
+                Progress::Ended(End::Failed) => return Closing::Error,
             }
-        };
-        self.drain_connection(&mut connection, stream.get_ref(), deadline).await;
-        drop(place);
+        }
     }
 
     async fn drain_connection(
@@ -282,6 +305,14 @@ impl<S: Sink + 'static> Tasks<S> {
             }
             self.0.lane.lock().flush_relay();
         }
+    }
+}
+
+/// Waits for so long, or for ever.
+async fn elapsed(time: Option<Duration>) {
+    match time {
+        Some(time) => sleep(time).await,
+        None => pending().await,
     }
 }
 

@@ -55,7 +55,8 @@ enum Course {
 /// Every alert on the exporter that somebody wants.
 pub(super) fn rules(thresholds: &Thresholds) -> Vec<Rule> {
     let window = duration(thresholds.window_seconds);
-    let rows = [availability, losses, errors, accidents, limits].map(|rows| rows(&window));
+    let rows =
+        [availability, losses, errors, accidents, limits, connections].map(|rows| rows(&window));
     let rows = rows.into_iter().flatten().chain([grafana()]);
     rows.filter_map(|row| {
         let condition = thresholds.condition(row.kind, None)?;
@@ -255,21 +256,17 @@ fn grafana() -> Row {
 
 /// What comes near a limit.
 fn limits(window: &str) -> Vec<Row> {
-    let outcome = Some(("outcome", "limited"));
     vec![
-        Row {
-            expr: format!(
-                "sum by (job, instance) (rate(tallyd_lines_total{{outcome=\"limited\"}}[{window}]))"
-            ),
-            description: "A limit is reached, and samples of new series are lost.",
-            fires: vec![("tallyd_lines_total", outcome, Course::Rises(60))],
-            rests: vec![("tallyd_lines_total", outcome, Course::Is(60.0))],
-            ..Row::new(
-                AlertKind::Limited,
-                "TallydLimitReached",
-                "{{ $labels.instance }} refuses {{ $value | humanize }} lines a second",
-            )
-        },
+        Row::rising(
+            AlertKind::Limited,
+            "TallydLimitReached",
+            "{{ $labels.instance }} has no room for {{ $value | humanize }} samples a second of {{ $labels.metric }}",
+            ("tallyd_limited_samples_total", Some(("metric", "a")), window),
+        )
+        .because(
+            "New series go to an overflow series or are lost; the label `label` of \
+             tallyd_limited_samples_total tells which one has too many values.",
+        ),
         Row {
             expr: "max by (job, instance) (tallyd_series)".to_owned(),
             description: "Each series costs memory here and in Prometheus; does a label hold ids?",
@@ -292,6 +289,26 @@ fn limits(window: &str) -> Vec<Row> {
             )
             .because("Names that no rule of the mapping matches are exposed as they are.")
             .besides(("statsd_exporter_loaded_mappings", None, Course::Is(3.0)))
+        },
+    ]
+}
+
+/// Whether clients can connect.
+fn connections(window: &str) -> Vec<Row> {
+    let turned_away = Some(("reason", "limit"));
+    vec![
+        Row {
+            expr: format!(
+                "sum by (job, instance) (rate(tallyd_connections_closed_total{{reason=\"limit\"}}[{window}]))"
+            ),
+            description: "As many are open as --limits.connections or the number of open files allows.",
+            fires: vec![("tallyd_connections_closed_total", turned_away, Course::Rises(60))],
+            rests: vec![("tallyd_connections_closed_total", turned_away, Course::Is(60.0))],
+            ..Row::new(
+                AlertKind::Connections,
+                "TallydConnectionsRefused",
+                "{{ $labels.instance }} turns away {{ $value | humanize }} connections a second",
+            )
         },
         Row {
             expr: "process_open_fds / process_max_fds".to_owned(),

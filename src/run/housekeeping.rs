@@ -61,7 +61,7 @@ impl Housekeeping {
             let proposal = Arc::new(proposal);
             let vetoed = self.ask_lanes(&proposal);
             if self.registry.end_expiry(&proposal, &vetoed) {
-                self.orders.send_to_all(|_| Order::ForgetConflicts);
+                self.orders.send_to_all(|_| Order::ForgetLapsing);
             }
         }
         self.retired.extend(self.registry.take_retired());

@@ -12,7 +12,7 @@ use tracing::{info, warn};
 
 use crate::compat::Compat;
 use crate::ingest::Order;
-use crate::map::{Rules, RulesError};
+use crate::map::{Intake, Rules, RulesError};
 use crate::net::Orders;
 use crate::telemetry::Telemetry;
 
@@ -21,6 +21,8 @@ use crate::telemetry::Telemetry;
 pub struct Reloader {
     file: Option<PathBuf>,
     compat: Compat,
+    /// What holds where the file says nothing of it.
+    intake: Intake,
     orders: Orders,
     telemetry: Arc<Telemetry>,
     /// Those in force.
@@ -40,7 +42,14 @@ impl Reloader {
         rules: Arc<Rules>,
     ) -> Self {
         let rules = ArcSwap::new(rules);
-        Self { file, compat, orders, telemetry, rules, generation: Mutex::new(0) }
+        let (intake, generation) = (Intake::default(), Mutex::new(0));
+        Self { file, compat, intake, orders, telemetry, rules, generation }
+    }
+
+    /// Takes what the file does not say about tags and limits from `intake`.
+    #[must_use]
+    pub fn with_intake(self, intake: Intake) -> Self {
+        Self { intake, ..self }
     }
 
     /// The rules in force.
@@ -77,7 +86,8 @@ impl Reloader {
         }
         *generation += 1;
         // Presets do not change while the program runs.
-        let rules = Arc::new(loaded.rules.with_behind(self.rules.load().behind()));
+        let presets = self.rules.load().behind();
+        let rules = Arc::new(loaded.rules.with_intake(&self.intake).with_behind(presets));
         let (done, all_done) = mpsc::channel();
         let order = Order::Reload { rules: Arc::clone(&rules), generation: *generation, done };
         self.orders.send_to_all(|_| order.clone());

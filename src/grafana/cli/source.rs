@@ -12,6 +12,7 @@ use crate::grafana::inventory::{self, Inventory};
 use crate::grafana::panels::health::Exporter;
 use crate::grafana::promql::Buckets;
 use crate::grafana::{Options, dashboards};
+use crate::map::Intake;
 use crate::map::preset::{self, Preset};
 use crate::map::{Loaded, Rules};
 
@@ -77,7 +78,9 @@ impl InventoryArgs {
             Some(file) => Rules::load(file, Compat::Extended).map_err(failed())?,
             None => Loaded { rules: Rules::without_file(Compat::Extended), warnings: Vec::new() },
         };
-        let rules = own.rules.with_behind(preset::load(&self.preset).map_err(failed())?);
+        let rules = own
+            .rules
+            .with_behind(preset::load(&self.preset, &Intake::default()).map_err(failed())?);
         let promise = Inventory::of_rules(&rules);
         let mut warnings = own.warnings;
         if !promise.open.is_empty() {

@@ -7,6 +7,7 @@ use std::hash::BuildHasher;
 use foldhash::fast::FixedState;
 
 use super::{Label, MAX_EXAMPLES};
+use crate::aggregate::label_pairs;
 
 /// Different values of a label are counted up to here.
 const MAX_COUNTED: usize = 10_000;
@@ -28,7 +29,7 @@ struct Values {
 impl Collector {
     /// Takes in the labels of a series, as the text format writes them between the braces.
     pub(super) fn add(&mut self, labels: &str) {
-        for (name, value) in pairs(labels) {
+        for (name, value) in label_pairs(labels) {
             let known = self.labels.iter().position(|(known, _)| known == name);
             let at = known.unwrap_or_else(|| {
                 self.labels.push((name.to_owned(), Values::default()));
@@ -70,27 +71,6 @@ impl Values {
             self.examples.pop_last();
         }
     }
-}
-
-/// Names and values, these still escaped; ends where the text is none of the text format.
-pub(super) fn pairs(labels: &str) -> impl Iterator<Item = (&str, &str)> {
-    let mut rest = labels;
-    std::iter::from_fn(move || {
-        let (name, after) = rest.split_once("=\"")?;
-        let bytes = after.as_bytes();
-        let mut end = 0;
-        loop {
-            end += memchr::memchr2(b'"', b'\\', bytes.get(end..)?)?;
-            match bytes.get(end) {
-                Some(b'\\') => end += 2,
-                _ => break,
-            }
-        }
-        let value = after.get(..end)?;
-        let following = after.get(end + 1..)?;
-        rest = following.strip_prefix(',').unwrap_or(following).trim_start();
-        Some((name.trim(), value))
-    })
 }
 
 fn unescaped(value: &str) -> Cow<'_, str> {

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::labels::{Collector, pairs};
+use super::labels::Collector;
 use super::{Family, Inventory, Kind};
+use crate::aggregate::label_pairs;
 
 /// Beginnings of names that an exporter has for itself.
 const OWN: [&str; 6] =
@@ -57,7 +58,7 @@ fn sample(families: &mut BTreeMap<String, Found>, line: &str) {
     let (base, suffix) = base.unwrap_or((name, ""));
     let Some(found) = families.get_mut(base) else { return };
     let bound = |wanted: &str| {
-        let value = pairs(labels).find(|(name, _)| *name == wanted)?.1;
+        let value = label_pairs(labels).find(|(name, _)| *name == wanted)?.1;
         value.parse::<f64>().ok().filter(|value| value.is_finite())
     };
     match (found.kind.as_str(), suffix) {

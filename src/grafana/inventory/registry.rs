@@ -90,6 +90,7 @@ mod tests {
                 name,
                 label_names: if name == "t" { "a,b," } else { "" },
                 spec,
+                limits: None,
                 help: "Help.",
                 ttl_millis: 0,
                 generation: 0,

@@ -4,7 +4,7 @@ use super::{Print, Verdict};
 use crate::aggregate::cells::{CellRef, ColumnId};
 use crate::telemetry::RecipeId;
 
-const CONFLICT: u16 = 1;
+const LAPSES: u16 = 1;
 const SEEN: u16 = 1 << 1;
 
 /// The kinds of columns; the layout's number stands above them.
@@ -32,7 +32,7 @@ impl Entry {
         };
         let recipe = u16::try_from(verdict.recipe.number()).ok()?;
         let operation = u16::try_from(verdict.operation).ok()?;
-        let marks = if verdict.is_conflict { CONFLICT } else { 0 };
+        let marks = if verdict.lapses { LAPSES } else { 0 };
         Some(Self { head, rest, cell, column, recipe, operation, marks })
     }
 
@@ -50,7 +50,7 @@ impl Entry {
             recipe: RecipeId::from(self.recipe),
             operation: u32::from(self.operation),
             cell: column.map(|column| CellRef { column, id: self.cell }),
-            is_conflict: self.marks & CONFLICT != 0,
+            lapses: self.marks & LAPSES != 0,
         }
     }
 
@@ -117,12 +117,8 @@ mod tests {
 
     #[test]
     fn what_is_kept_is_read() {
-        let plain = Verdict {
-            recipe: RecipeId::from(u16::MAX),
-            operation: 4095,
-            cell: None,
-            is_conflict: true,
-        };
+        let plain =
+            Verdict { recipe: RecipeId::from(u16::MAX), operation: 4095, cell: None, lapses: true };
         check(plain, true);
         for column in [
             ColumnId::Counter,
@@ -132,7 +128,7 @@ mod tests {
             ColumnId::Set(7),
         ] {
             let cell = Some(CellRef { column, id: u32::MAX });
-            check(Verdict { cell, is_conflict: false, ..plain }, true);
+            check(Verdict { cell, lapses: false, ..plain }, true);
         }
     }
 
@@ -142,7 +138,7 @@ mod tests {
             recipe: RecipeId::from(1),
             operation: 1,
             cell: Some(CellRef { column: ColumnId::Set(8192), id: 1 }),
-            is_conflict: false,
+            lapses: false,
         };
         check(plain, false);
         check(Verdict { cell: None, operation: 65_536, ..plain }, false);

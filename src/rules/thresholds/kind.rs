@@ -38,8 +38,10 @@ pub enum AlertKind {
     TagErrors,
     /// Names that clients use with two types.
     Conflicts,
-    /// Lines that would have gone over a limit.
+    /// Samples that a limit kept from a series of their own, a second, by metric.
     Limited,
+    /// Connections that were turned away, a second.
+    Connections,
     /// Series that are kept.
     Series,
     /// The share of events that no rule of the mapping matches.
@@ -111,6 +113,7 @@ impl AlertKind {
             Self::TagErrors => ("tag_errors", Some(0.01), 10, "warning"),
             Self::Conflicts => ("conflicts", Some(0.0), 0, "warning"),
             Self::Limited => ("limited", Some(0.0), 5, "critical"),
+            Self::Connections => ("connections", Some(0.0), 5, "critical"),
             Self::Series => ("series", Some(1e6), 10, "warning"),
             Self::Unmapped => ("unmapped", Some(0.5), 30, "info"),
             Self::LongLines => ("long_lines", Some(0.0), 0, "warning"),
