@@ -27,6 +27,7 @@ use tallyd::expose::negotiate::Format;
 use tallyd::expose::walk::walk;
 use tallyd::ingest::{Config, Ingest, Sender};
 use tallyd::map::{Rules, cache};
+use tallyd::net::Listener;
 use tallyd::parse;
 use tallyd::telemetry::Telemetry;
 use tallyd::web::{self, Backend, Reply};
@@ -132,9 +133,12 @@ fn serve(runtime: &Runtime, stock: Stock) -> SocketAddr {
         telemetry_path: "/metrics".to_owned(),
         enable_lifecycle: false,
         enable_openmetrics: false,
+        guard: None,
         compat: Compat::Extended,
     };
-    runtime.spawn(web::serve(listener, config, Arc::new(stock), std::future::pending()));
+    listener.set_nonblocking(true).unwrap();
+    let listeners = vec![Listener::Tcp(listener)];
+    runtime.spawn(web::serve(listeners, config, Arc::new(stock), std::future::pending()));
     address
 }
 

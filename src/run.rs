@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io::BufWriter;
-use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -23,14 +22,16 @@ use crate::config::Config;
 use crate::expose::own::{self, Sources};
 use crate::ingest::{self, Ingest, Order};
 use crate::map::Rules;
-use crate::net::{self, Lanes, Orders, Sockets};
+use crate::net::{self, Lanes, Orders};
 use crate::telemetry::{Telemetry, log};
-use crate::web;
+use crate::web::{self, Guard};
 
 pub mod housekeeping;
 pub mod reload;
 pub mod inventory;
 mod api;
+mod sockets;
+mod systemd;
 pub mod site;
 pub mod grafana;
 
@@ -50,11 +51,12 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
     log::init(config.log.level, config.log.format);
     info!(version = env!("CARGO_PKG_VERSION"), compat = ?config.compat, "Starting tallyd");
     let rules = load_rules(config)?;
+    let guard = guard(config)?;
     if config.check_only {
         info!("Configuration check successful, exiting");
         return Ok(());
     }
-    Server::start(config, Arc::new(rules))?.serve()
+    Server::start(config, Arc::new(rules), guard)?.serve()
 }
 
 fn load_rules(config: &Config) -> anyhow::Result<Rules> {
@@ -70,6 +72,12 @@ fn load_rules(config: &Config) -> anyhow::Result<Rules> {
         }
     }
     Ok(loaded.rules)
+}
+
+/// Reads the file about TLS, users and what else is before the site.
+fn guard(config: &Config) -> anyhow::Result<Option<Arc<Guard>>> {
+    let file = config.web.config_file.as_deref();
+    Ok(file.map(Guard::load).transpose()?.map(Arc::new))
 }
 
 fn dump_fsm(rules: &Rules, path: &Path) -> anyhow::Result<()> {
@@ -96,11 +104,13 @@ struct Server {
 
 impl Server {
     /// Binds every socket before it starts any thread, so a taken port fails the start.
-    fn start(config: &Config, rules: Arc<Rules>) -> anyhow::Result<Self> {
+    fn start(
+        config: &Config,
+        rules: Arc<Rules>,
+        guard: Option<Arc<Guard>>,
+    ) -> anyhow::Result<Self> {
         let start = Instant::now();
-        let sockets = Sockets::bind(&config.net)?;
-        let listener = net::listen_tcp("--web.listen-address", &config.web.listen_address)?;
-        log_addresses(&sockets, config, &listener);
+        let (sockets, listeners) = sockets::open(config)?;
 
         let own_names = own::NAMES.iter().map(|name| (*name).to_owned());
         let registry = Arc::new(Registry::new(config.compat, own_names));
@@ -138,14 +148,17 @@ impl Server {
         };
         let quit = Arc::new(Notify::new());
         let site = Site::new(sources, Arc::clone(&reloader), start, Arc::clone(&quit));
-        let site = Arc::new(site.with_grafana(grafana.as_ref().map(Connected::status)));
+        let site = site.with_grafana(grafana.as_ref().map(Connected::status));
+        let site = Arc::new(site.with_guard(guard.clone()));
         let runtime = web_runtime()?;
         let (stop_web, stopping) = oneshot::channel();
         let shutdown = async { drop(stopping.await) };
         let backend = Arc::clone(&site);
-        let web = runtime.spawn(web::serve(listener, web_config(config), backend, shutdown));
+        let web =
+            runtime.spawn(web::serve(listeners, web_config(config, guard), backend, shutdown));
         let keeper = grafana.map(|grafana| runtime.spawn(grafana.keeper(&site).run()));
         site.set_ready(true);
+        systemd::ready();
         Ok(Self {
             lanes,
             housekeeping,
@@ -164,6 +177,7 @@ impl Server {
     fn serve(self) -> anyhow::Result<()> {
         self.runtime.block_on(wait(&self.reloader, &self.quit))?;
         self.site.set_ready(false);
+        systemd::stopping();
         // Whatever it waits for: what it has not written, the next start will.
         if let Some(keeper) = self.keeper {
             keeper.abort();
@@ -207,8 +221,10 @@ async fn wait(reloader: &Arc<Reloader>, quit: &Notify) -> anyhow::Result<()> {
             () = quit.notified() => info!("Received lifecycle api quit, exiting"),
             _ = hangup.recv() => {
                 let reloader = Arc::clone(reloader);
+                systemd::reloading();
                 // What is wrong has been logged; nobody waits for an answer to a signal.
                 tokio::task::spawn_blocking(move || reloader.reload().is_ok()).await?;
+                systemd::ready();
                 continue;
             }
         }
@@ -233,30 +249,14 @@ fn web_runtime() -> anyhow::Result<Runtime> {
         .context("cannot start the web server's threads")
 }
 
-fn web_config(config: &Config) -> web::Config {
+fn web_config(config: &Config, guard: Option<Arc<Guard>>) -> web::Config {
     web::Config {
+        guard,
         telemetry_path: config.web.telemetry_path.clone(),
         enable_lifecycle: config.web.lifecycle,
         enable_openmetrics: config.web.openmetrics,
         compat: config.compat,
     }
-}
-
-/// Says where to send to and where to look.
-fn log_addresses(sockets: &Sockets, config: &Config, web: &TcpListener) {
-    let text = |address: Option<SocketAddr>| address.map_or(String::new(), |a| a.to_string());
-    let unixgram = config.net.unixgram.as_deref().unwrap_or(Path::new(""));
-    info!(
-        udp = text(sockets.udp_addr()),
-        tcp = text(sockets.tcp_addr()),
-        unixgram = %unixgram.display(),
-        "Accepting StatsD Traffic"
-    );
-    info!(
-        addr = text(web.local_addr().ok()),
-        path = config.web.telemetry_path,
-        "Accepting Prometheus Requests"
-    );
 }
 
 /// One ingest per lane; the lanes share the line caches' memory evenly.

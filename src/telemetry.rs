@@ -104,9 +104,11 @@ pub enum Stat {
     TruncatedDatagrams,
     /// `statsd_exporter_tcp_connections_total`
     TcpConnections,
-    /// `statsd_exporter_tcp_connection_errors_total`
+    /// `tallyd_unixstream_connections_total`
+    UnixstreamConnections,
+    /// `statsd_exporter_tcp_connection_errors_total`, of Unix streams as well.
     TcpConnectionErrors,
-    /// `statsd_exporter_tcp_too_long_lines_total`
+    /// `statsd_exporter_tcp_too_long_lines_total`, of Unix streams as well.
     TcpTooLongLines,
     /// `statsd_exporter_relay_packets_total{target}`
     RelayPackets,
@@ -165,7 +167,7 @@ impl ConflictId {
 }
 
 // Where the counters with labels begin, one run after the other.
-const SAMPLE_ERRORS: u32 = 22;
+const SAMPLE_ERRORS: u32 = 23;
 const EVENTS: u32 = SAMPLE_ERRORS + Reason::IllegalEvent as u32 + 1;
 const EVENT_ERRORS: u32 = EVENTS + EventType::Set as u32 + 1;
 const OUTCOMES: u32 = EVENT_ERRORS + EventError::NonFiniteValue as u32 + 1;
@@ -197,6 +199,7 @@ impl Stat {
             Self::LineCacheHits => 19,
             Self::Batches => 20,
             Self::SenderOverflow => 21,
+            Self::UnixstreamConnections => 22,
             Self::SampleErrors(reason) => SAMPLE_ERRORS + reason as u32,
             Self::Events(event) => EVENTS + event as u32,
             Self::EventErrors(reason) => EVENT_ERRORS + reason as u32,

@@ -97,6 +97,9 @@ pub const NAMES: &[&str] = &[
     "tallyd_series",
     "tallyd_truncated_datagrams_total",
     "tallyd_udp_kernel_drops_total",
+    "tallyd_unixstream_connections_total",
+    "tallyd_web_config_last_reload_successful",
+    "tallyd_web_config_reload_failures_total",
 ];
 
 /// Our own families as of now, sorted by name. Families with labels appear with their first
@@ -367,6 +370,23 @@ fn relay(target: &str, totals: &Totals, compat: Compat) -> Vec<OwnFamily> {
     families
 }
 
+/// How the reading of the web config file goes; there only with `--web.config.file`.
+#[must_use]
+pub fn web_config(is_current: bool, failures: u64) -> [OwnFamily; 2] {
+    [
+        gauge(
+            "tallyd_web_config_last_reload_successful",
+            "Whether what is in force is what the web config file says.",
+            is_current.into(),
+        ),
+        counter(
+            "tallyd_web_config_reload_failures_total",
+            "Times that the changed web config file, or a file it names, could not be used.",
+            failures,
+        ),
+    ]
+}
+
 /// What only tallyd knows.
 fn tallyd(sources: &Sources, totals: &Totals, kernel_drops: &[(String, u64)]) -> Vec<OwnFamily> {
     vec![
@@ -409,6 +429,11 @@ fn tallyd(sources: &Sources, totals: &Totals, kernel_drops: &[(String, u64)]) ->
             "tallyd_sender_overflow_total",
             "Samples not used because their series had too many senders already.",
             totals.get(Stat::SenderOverflow),
+        ),
+        counter(
+            "tallyd_unixstream_connections_total",
+            "Connections to Unix stream sockets.",
+            totals.get(Stat::UnixstreamConnections),
         ),
         gauge("tallyd_series", "Series that are being kept.", sources.registry.len() as f64),
     ]

@@ -1,6 +1,5 @@
 //! What other threads ask of the lanes, and how the acceptor gives connections away.
 
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -8,6 +7,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::Instant;
 
 use crate::ingest::Order;
+use crate::net::listener::Stream;
 
 /// The way to the lanes for any other thread.
 #[derive(Clone, Debug)]
@@ -21,7 +21,7 @@ pub(super) enum Command {
     /// Pass an order on to the sink.
     Obey(Order),
     /// Read a connection that the acceptor took.
-    Serve(TcpStream, Place),
+    Serve(Stream, Place),
     /// Read what has arrived, but not after this, and end.
     Stop(Instant),
 }
@@ -81,7 +81,7 @@ impl Peers {
     }
 
     /// Gives a connection to the lane with the fewest; returns it when that lane has stopped.
-    pub(super) fn hand_out(&self, stream: TcpStream) -> Option<Command> {
+    pub(super) fn hand_out(&self, stream: Stream) -> Option<Command> {
         let place = self.reserve();
         let sender = self.lanes.get(place.lane);
         let command = Command::Serve(stream, place);

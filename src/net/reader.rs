@@ -35,8 +35,17 @@ const SETTLE: Duration = Duration::from_millis(2);
 pub(super) struct Reader {
     pub(super) socket: Arc<Socket>,
     pub(super) source: Source,
-    /// The file of a Unix socket, removed as soon as nothing more is let in.
-    pub(super) file: Option<SocketFile>,
+    pub(super) end: End,
+}
+
+/// What becomes of a socket when we end.
+#[derive(Debug)]
+pub(super) enum End {
+    /// It is closed; the file of a Unix socket is removed as soon as nothing more is let in.
+    Closed(Option<SocketFile>),
+    /// It stays open, because somebody else has it as well: nothing is done to it, and what is in
+    /// it waits for whoever reads it next.
+    LeftOpen,
 }
 
 /// What a reader shares with the rest of its lane.
@@ -59,6 +68,10 @@ impl<S> Clone for Shared<S> {
     }
 }
 
+/// How often the reader of a socket that is left open looks whether it is to end: nothing can wake
+/// it that would not end the socket for all.
+const LOOK_UP: Duration = Duration::from_millis(200);
+
 /// Lets nothing more into a socket, and wakes its reader to take what is queued and end.
 pub(super) fn close(socket: &Socket, source: Source) {
     if source == Source::Udp
@@ -77,18 +90,17 @@ pub(super) fn close(socket: &Socket, source: Source) {
 
 impl Reader {
     /// Readies the socket for a thread that waits in the kernel.
-    pub(super) fn new(
-        socket: Arc<Socket>,
-        source: Source,
-        file: Option<SocketFile>,
-    ) -> io::Result<Self> {
+    pub(super) fn new(socket: Arc<Socket>, source: Source, end: End) -> io::Result<Self> {
         socket.set_nonblocking(false)?;
-        Ok(Self { socket, source, file })
+        if matches!(end, End::LeftOpen) {
+            socket.set_read_timeout(Some(LOOK_UP))?;
+        }
+        Ok(Self { socket, source, end })
     }
 
     /// Reads until the lane stops, and then what is queued; to be called on the reader's own thread.
     pub(super) fn run<S: Sink>(self, shared: &Shared<S>) {
-        let Self { socket, source, file } = self;
+        let Self { socket, source, end } = self;
         let mut receiver = Receiver::new(source);
         let mut complaint = Complaint::default();
         // The one change that the channel ever sees is the order to stop.
@@ -98,6 +110,7 @@ impl Reader {
                 receiver.ask_for_processes(&socket);
             }
             match receiver.receive(&socket, MsgFlags::MSG_WAITFORONE) {
+                Ok(_) if receiver.is_empty() => {}
                 Ok(_) => {
                     // The end of the waiting looks like an empty datagram, which holds no line.
                     let is_end = receiver.is_one_empty_datagram()
@@ -114,8 +127,10 @@ impl Reader {
                 }
             }
         }
-        drop(file);
-        drain(&socket, source, &mut receiver, shared);
+        if let End::Closed(file) = end {
+            drop(file);
+            drain(&socket, source, &mut receiver, shared);
+        }
         shared.drops.refresh();
     }
 }

@@ -1,11 +1,10 @@
 //! What a lane waits for besides datagrams, as tasks of one thread.
 //!
-//! One task per TCP connection, the acceptor (on the first lane), and the relay's timer. Orders from
+//! One task per connection, the acceptors (on the first lane), and the relay's timer. Orders from
 //! other threads come through a channel and are obeyed between two batches. Nobody holds the lane
 //! while waiting.
 
 use std::io;
-use std::net::{TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,15 +21,16 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tracing::warn;
 
 use crate::compat::Compat;
-use crate::ingest::{Sender, Source};
+use crate::ingest::Source;
 use crate::net::complaint::Complaint;
 use crate::net::drops::KernelDrops;
+use crate::net::framing::Framing;
 use crate::net::lane::{Lane, Sink};
+use crate::net::listener::{Listener, Stream};
 use crate::net::orders::{Command, Peers, Place};
-use crate::net::reader::{self, Reader, Shared};
+use crate::net::reader::{self, End, Reader, Shared};
 use crate::net::relay::{Relay, Target};
 use crate::net::tcp::{self, Connection, Progress};
-use crate::net::unix;
 use crate::telemetry::Stat;
 
 /// How long a socket that fails is left alone, so that the failure costs no CPU.
@@ -42,12 +42,10 @@ const RELAY_INTERVAL: Duration = Duration::from_secs(1);
 /// The sockets that a lane reads, bound and not yet watched.
 #[derive(Debug, Default)]
 pub(super) struct Inputs {
-    /// The lane's own UDP socket.
-    pub(super) udp: Option<Arc<Socket>>,
-    /// The Unix datagram socket, on one lane only.
-    pub(super) unix: Option<unix::Bound>,
-    /// The listening TCP socket and who gets its connections, on one lane only.
-    pub(super) tcp: Option<(TcpListener, Peers)>,
+    /// Datagram sockets, each of which is read by this lane alone.
+    pub(super) readers: Vec<Reader>,
+    /// The listening sockets and who gets their connections, on one lane only.
+    pub(super) listeners: Vec<(Listener, Peers)>,
     /// Where lines are passed on to.
     pub(super) relay: Option<Target>,
     /// Whose rules apply to datagrams that were cut off.
@@ -63,9 +61,9 @@ pub(super) struct Seat<S> {
     shared: Shared<S>,
     stop: watch::Sender<Option<Instant>>,
     readers: Vec<Reader>,
-    /// The readers' sockets, to be closed at the end.
+    /// The readers' sockets that are closed at the end.
     sockets: Vec<(Arc<Socket>, Source)>,
-    acceptor: Option<(AsyncFd<TcpListener>, Peers)>,
+    acceptors: Vec<(AsyncFd<Listener>, Peers)>,
     filled: Option<Arc<Notify>>,
     commands: UnboundedReceiver<Command>,
 }
@@ -77,29 +75,20 @@ impl<S: Sink + 'static> Seat<S> {
         sink: S,
         commands: UnboundedReceiver<Command>,
     ) -> io::Result<Self> {
-        let Inputs { udp, unix, tcp, relay, compat, drops } = inputs;
-        let mut readers = Vec::new();
-        if let Some(socket) = udp {
-            readers.push(Reader::new(socket, Source::Udp, None)?);
-        }
-        if let Some(unix::Bound { socket, file }) = unix {
-            readers.push(Reader::new(socket, Source::Unixgram, file)?);
-        }
+        let Inputs { readers, listeners, relay, compat, drops } = inputs;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let guard = runtime.enter();
-        let acceptor = match tcp {
-            Some((listener, peers)) => Some((watch(listener)?, peers)),
-            None => None,
-        };
+        let watched = listeners.into_iter().map(|(listener, peers)| Ok((watch(listener)?, peers)));
+        let acceptors = watched.collect::<io::Result<_>>()?;
         drop(guard);
         let relay = relay.map(Relay::new);
         let filled = relay.as_ref().map(Relay::filled);
         let lane = Arc::new(Mutex::new(Lane::new(sink, relay, compat)));
         let (stop, stopping) = watch::channel(None);
         let shared = Shared { lane, stopping, drops };
-        let sockets = readers.iter().map(|reader| (Arc::clone(&reader.socket), reader.source));
-        let sockets = sockets.collect();
-        Ok(Self { runtime, shared, stop, readers, sockets, acceptor, filled, commands })
+        let closed = readers.iter().filter(|reader| matches!(reader.end, End::Closed(_)));
+        let sockets = closed.map(|reader| (Arc::clone(&reader.socket), reader.source)).collect();
+        Ok(Self { runtime, shared, stop, readers, sockets, acceptors, filled, commands })
     }
 
     /// The lane's readers, each of which wants a thread, and what they share with it.
@@ -109,10 +98,10 @@ impl<S: Sink + 'static> Seat<S> {
 
     /// Runs the rest of the lane until it is told to stop; to be called on a thread of its own.
     pub(super) fn run(self) {
-        let Self { runtime, shared, stop, sockets, acceptor, filled, commands, .. } = self;
+        let Self { runtime, shared, stop, sockets, acceptors, filled, commands, .. } = self;
         let tasks = Tasks(shared);
         LocalSet::new().block_on(&runtime, async move {
-            if let Some((listener, peers)) = acceptor {
+            for (listener, peers) in acceptors {
                 spawn_local(tasks.clone().accept(listener, peers));
             }
             if let Some(filled) = filled {
@@ -185,7 +174,7 @@ impl<S: Sink + 'static> Tasks<S> {
     }
 
     /// Accepts connections until the lane stops; those that wait then are served as well.
-    async fn accept(mut self, listener: AsyncFd<TcpListener>, peers: Peers) {
+    async fn accept(mut self, listener: AsyncFd<Listener>, peers: Peers) {
         let mut complaint = Complaint::default();
         loop {
             let mut ready = tokio::select! {
@@ -197,7 +186,7 @@ impl<S: Sink + 'static> Tasks<S> {
                 },
             };
             match listener.get_ref().accept() {
-                Ok((stream, _)) => {
+                Ok(stream) => {
                     self.welcome(stream, &peers);
                     yield_now().await;
                 }
@@ -211,20 +200,24 @@ impl<S: Sink + 'static> Tasks<S> {
                 }
             }
         }
-        while let Ok((stream, _)) = listener.get_ref().accept() {
+        while let Ok(stream) = listener.get_ref().accept() {
             self.welcome(stream, &peers);
         }
     }
 
-    fn welcome(&self, stream: TcpStream, peers: &Peers) {
-        self.0.lane.lock().sink.count(Stat::TcpConnections, 1);
+    fn welcome(&self, stream: Stream, peers: &Peers) {
+        let stat = match stream {
+            Stream::Tcp(_) => Stat::TcpConnections,
+            Stream::Unix(_) => Stat::UnixstreamConnections,
+        };
+        self.0.lane.lock().sink.count(stat, 1);
         if let Some(command) = peers.hand_out(stream) {
             self.follow(command);
         }
     }
 
     /// Reads a connection until it ends or the lane stops.
-    async fn serve(mut self, stream: TcpStream, place: Place) {
+    async fn serve(mut self, stream: Stream, place: Place) {
         let stream = match tcp::prepare(&stream).and_then(|()| watch(stream)) {
             Ok(stream) => stream,
             Err(error) => {
@@ -232,9 +225,8 @@ impl<S: Sink + 'static> Tasks<S> {
                 return self.0.lane.lock().sink.count(Stat::TcpConnectionErrors, 1);
             }
         };
-        // A peer that has gone already has no address any more.
-        let sender = stream.get_ref().peer_addr().map_or(Sender::Unknown, Sender::Tcp);
-        let mut connection = Connection::new(sender);
+        let framing = Framing::of(stream.get_ref());
+        let mut connection = Connection::new(stream.get_ref().sender(), framing);
         let deadline = loop {
             let mut ready = tokio::select! {
                 biased;
@@ -258,7 +250,7 @@ impl<S: Sink + 'static> Tasks<S> {
     async fn drain_connection(
         &self,
         connection: &mut Connection,
-        stream: &TcpStream,
+        stream: &Stream,
         deadline: Instant,
     ) {
         loop {

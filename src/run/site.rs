@@ -16,7 +16,7 @@ use crate::expose::own::{self, Sources};
 use crate::expose::walk::walk;
 use crate::grafana::panels::health::Exporter;
 use crate::grafana::sync::Status;
-use crate::web::{Backend, Reply};
+use crate::web::{Backend, Guard, Reply};
 
 /// How the keeping of dashboards goes.
 const GRAFANA_PATH: &str = "/api/v1/grafana";
@@ -34,6 +34,8 @@ pub struct Site {
     quit: Arc<Notify>,
     /// How the keeping of dashboards goes, where there is a Grafana.
     grafana: Option<Arc<Status>>,
+    /// What is before the site, where there is anything.
+    guard: Option<Arc<Guard>>,
 }
 
 impl Site {
@@ -51,14 +53,31 @@ impl Site {
         let is_ready = AtomicBool::new(false);
         let inventories = Inventories::new(&sources.registry, &reloader, start);
         let inventories = Arc::new(inventories);
-        let grafana = None;
-        Self { sources, reloader, inventories, start, start_seconds, is_ready, quit, grafana }
+        let (grafana, guard) = (None, None);
+        Self {
+            sources,
+            reloader,
+            inventories,
+            start,
+            start_seconds,
+            is_ready,
+            quit,
+            grafana,
+            guard,
+        }
     }
 
     /// Shows how the keeping of dashboards goes, too.
     #[must_use]
     pub fn with_grafana(mut self, status: Option<Arc<Status>>) -> Self {
         self.grafana = status;
+        self
+    }
+
+    /// Shows how the reading of the web config file goes, too.
+    #[must_use]
+    pub fn with_guard(mut self, guard: Option<Arc<Guard>>) -> Self {
+        self.guard = guard;
         self
     }
 
@@ -103,8 +122,11 @@ impl Backend for Site {
         let mut own = own::families(&self.sources);
         if let Some(status) = &self.grafana {
             own.extend(status.families());
-            own.sort_unstable_by_key(|family| family.name);
         }
+        if let Some(guard) = &self.guard {
+            own.extend(own::web_config(guard.is_current(), guard.failures()));
+        }
+        own.sort_unstable_by_key(|family| family.name);
         let registry = &self.sources.registry;
         let began_millis = self.now_millis();
         walk(|| registry.read(self.now_millis()), &own, self.start_seconds, page);
