@@ -53,7 +53,7 @@ fn stock() -> Stock {
         line_cache_bytes: 256 << 20,
         event_queue: None,
         start: Instant::now(),
-        member_seed: foldhash::fast::RandomState::default(),
+        member_seed: 0,
         ttl: tallyd::map::ttl::Ttls::default(),
     };
     let mut ingest = Ingest::new(config, &registry, &Arc::new(Telemetry::default()));
@@ -74,7 +74,7 @@ fn stock() -> Stock {
 
 impl Backend for Stock {
     fn scrape(&self, page: &mut Page<'_>) {
-        walk(|| self.registry.read(0), &[], 0.0, page);
+        walk(|| self.registry.read(0), &[], 0, page);
     }
 
     fn is_ready(&self) -> bool {

@@ -31,6 +31,7 @@ mod series;
 mod families;
 pub mod view;
 pub mod scrapes;
+pub mod saved;
 pub mod expiry;
 
 use cells::{LaneCells, LaneReader, SharedCells};
@@ -216,6 +217,9 @@ impl Registry {
 
     /// Whether a known series needs nothing from the registry's lock.
     fn is_current(&self, known: &Series, request: &Request<'_>) -> bool {
+        if known.is_restored() {
+            return request.generation == saved::RESTORED_GENERATION;
+        }
         self.compat.is_reference()
             || (known.ttl_millis() == request.ttl_millis
                 && self.shared.spec(known.cell.column).is_none_or(|spec| spec == *request.spec))
@@ -236,6 +240,7 @@ impl Registry {
             if !self.compat.is_reference() {
                 families.set_ttl(&known, request.ttl_millis);
             }
+            families.confirm(&known, request);
             return Ok(known);
         }
         families.check_name(request.name, request.spec.kind())?;
@@ -249,7 +254,8 @@ impl Registry {
         Ok(series)
     }
 
-    /// Begins a family anew whose buckets or quantiles a reload has changed.
+    /// Begins a family anew whose buckets or quantiles a reload has changed, or which was restored
+    /// and is of another type by now.
     ///
     /// Only the first sample after a reload may do so: two rules that quarrel over one family
     /// would otherwise restart it with every sample.
@@ -266,8 +272,8 @@ impl Registry {
         }
         let mut old: Vec<Series> = families.pending(request.name);
         old.extend(view.series_of(request.name).cloned());
-        let leftovers = families.restart(request.name);
-        self.discount_vectors(request.spec.kind(), leftovers.vectors);
+        let leftovers = families.restart(request);
+        self.discount_vectors(leftovers.kind, leftovers.vectors);
         let mut retired = leftovers.expiring;
         for series in old {
             let known =
@@ -277,7 +283,7 @@ impl Registry {
         tracing::info!(
             family = request.name,
             series = retired.len(),
-            "Family begins anew: its mapping has other buckets or quantiles."
+            "Family begins anew: its mapping has another type, other buckets or quantiles."
         );
         families.retire(retired);
         // Release: who reads the new number finds no old series in the index.
@@ -396,7 +402,7 @@ mod tests {
                 spec,
                 help: "h",
                 ttl_millis: 1000,
-                generation: 0,
+                generation: 1,
                 now_millis: now,
             })
         }
@@ -662,7 +668,7 @@ mod tests {
                 spec: &SeriesSpec::Counter,
                 help: "",
                 ttl_millis,
-                generation: 0,
+                generation: 1,
                 now_millis: 0,
             };
             bench.registry.series(&request).unwrap()

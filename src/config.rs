@@ -19,11 +19,13 @@ pub mod units;
 pub mod grafana;
 pub mod ttl;
 pub mod listen;
+pub mod state;
 pub mod cli;
 
 pub use cli::{Cli, Request};
 pub use grafana::Grafana;
 pub use listen::WebListen;
+pub use state::Restarts;
 
 /// One lane takes in millions of lines a second, and each costs memory.
 const MAX_DEFAULT_LANES: usize = 4;
@@ -53,6 +55,8 @@ pub struct Config {
     pub ttl: Ttls,
     /// The web server.
     pub web: Web,
+    /// What happens at the start and at the end.
+    pub restarts: Restarts,
     /// The Grafana in which dashboards are kept, if there is one.
     pub grafana: Option<Grafana>,
 }
@@ -155,6 +159,7 @@ impl TryFrom<Cli> for Config {
                 lifecycle: cli.exposing.enable_lifecycle,
                 openmetrics: cli.exposing.enable_openmetrics,
             },
+            restarts: cli.restarts.checked(),
             grafana: cli.grafana.checked()?,
         })
     }

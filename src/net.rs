@@ -18,6 +18,7 @@ use std::sync::mpsc as std_mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use socket2::{Domain, Socket, Type};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::Instant;
@@ -37,6 +38,7 @@ mod framing;
 mod tcp;
 mod listener;
 mod inherited;
+mod passed;
 mod orders;
 mod lane;
 mod reader;
@@ -47,12 +49,13 @@ pub use drops::KernelDrops;
 pub use inherited::{InheritError, Inherited, Wanted};
 pub use listener::{Listener, Stream};
 pub use orders::Orders;
+pub use passed::{Passed, Passing, Spare, VARIABLE as HANDOVER_VARIABLE};
 pub(crate) use unix::parse_mode;
 pub use unix::{Access, UnixError};
 
 use address::ListenAddress;
 use lane::Sink;
-use orders::{Command, Peers};
+use orders::{Command, Manner, Peers, Stop};
 use reader::{End, Reader};
 use tasks::{Inputs, Seat};
 
@@ -159,6 +162,8 @@ pub struct Sockets {
     udp: Vec<Reader>,
     unixgram: Vec<Reader>,
     streams: Vec<Listener>,
+    /// Of the process before this one.
+    connections: Vec<Stream>,
     relay: Option<relay::Target>,
     lanes: usize,
     compat: Compat,
@@ -176,6 +181,7 @@ impl Sockets {
             udp: Vec::new(),
             unixgram: Vec::new(),
             streams: inherited.streams,
+            connections: Vec::new(),
             relay: config.relay.as_ref().map(open_relay).transpose()?,
             lanes: config.lanes.max(1),
             compat: config.compat,
@@ -256,13 +262,18 @@ impl Sockets {
     }
 
     /// Gives each lane its part: all UDP sockets in turns, the first the rest.
-    fn deal(self, commands: &[UnboundedSender<Command>]) -> Vec<Inputs> {
+    fn deal(
+        self,
+        commands: &[UnboundedSender<Command>],
+        passing: &Arc<Mutex<Vec<Passing>>>,
+    ) -> Vec<Inputs> {
         let lane = || Inputs {
             readers: Vec::new(),
             listeners: Vec::new(),
             relay: self.relay.clone(),
             compat: self.compat,
             drops: self.drops.clone(),
+            passing: Arc::clone(passing),
         };
         let mut lanes: Vec<Inputs> = (0..self.lanes).map(|_| lane()).collect();
         for (reader, number) in self.udp.into_iter().zip((0..self.lanes).cycle()) {
@@ -353,19 +364,27 @@ pub struct Lanes {
     threads: Vec<JoinHandle<()>>,
     /// Disconnected when the last lane has ended.
     ended: std_mpsc::Receiver<()>,
+    /// Connections that the lanes hand over.
+    passing: Arc<Mutex<Vec<Passing>>>,
 }
 
-/// Starts one thread per lane, `lane-0` and so on, and reads from here on.
+/// Starts one thread per lane, `lane-0` and so on, and reads from here on; `unfinished` has what
+/// connections that were handed over have brought of incomplete lines, in their order.
 ///
 /// # Errors
 /// Each variant of [`StartError`]; lanes that ran already are ended.
-pub fn start(sockets: Sockets, ingests: Vec<Ingest>) -> Result<Lanes, StartError> {
-    start_with(sockets, ingests)
+pub fn start(
+    sockets: Sockets,
+    ingests: Vec<Ingest>,
+    unfinished: Vec<Vec<u8>>,
+) -> Result<Lanes, StartError> {
+    start_with(sockets, ingests, unfinished)
 }
 
 fn start_with<S: Sink + Send + 'static>(
-    sockets: Sockets,
+    mut sockets: Sockets,
     sinks: Vec<S>,
+    unfinished: Vec<Vec<u8>>,
 ) -> Result<Lanes, StartError> {
     if sinks.len() != sockets.lanes {
         return Err(StartError::LaneCount { lanes: sockets.lanes, ingests: sinks.len() });
@@ -373,8 +392,15 @@ fn start_with<S: Sink + Send + 'static>(
     let (senders, receivers): (Vec<_>, Vec<UnboundedReceiver<Command>>) =
         sinks.iter().map(|_| unbounded_channel()).unzip();
     let (alive, ended) = std_mpsc::channel();
-    let inputs = sockets.deal(&senders);
-    let mut lanes = Lanes { orders: Orders::new(senders), threads: Vec::new(), ended };
+    let passing = Arc::default();
+    let peers = Peers::new(senders.clone());
+    let unfinished = unfinished.into_iter().chain(std::iter::repeat_with(Vec::new));
+    for (stream, unfinished) in sockets.connections.drain(..).zip(unfinished) {
+        // No lane has ended before it began.
+        drop(peers.hand_out(stream, unfinished));
+    }
+    let inputs = sockets.deal(&senders, &passing);
+    let mut lanes = Lanes { orders: Orders::new(senders), threads: Vec::new(), ended, passing };
     for (lane, ((inputs, sink), commands)) in
         inputs.into_iter().zip(sinks).zip(receivers).enumerate()
     {
@@ -418,11 +444,15 @@ impl Lanes {
     /// What cannot be read within `patience`, for instance because a TCP peer goes on sending, is
     /// left.
     pub fn stop(mut self, patience: Duration) {
-        self.orders.stop(Instant::now() + patience);
+        self.orders.stop(Stop { deadline: Instant::now() + patience, manner: Manner::Close });
         if self.ended.recv_timeout(patience + GRACE) == Err(std_mpsc::RecvTimeoutError::Timeout) {
             error!("A lane did not end in time; what it had not yet read is lost.");
             return;
         }
+        self.join();
+    }
+
+    fn join(&mut self) {
         for thread in self.threads.drain(..) {
             let name = thread.thread().name().unwrap_or_default().to_owned();
             if thread.join().is_err() {
@@ -434,7 +464,7 @@ impl Lanes {
 
 impl Drop for Lanes {
     fn drop(&mut self) {
-        self.orders.stop(Instant::now());
+        self.orders.stop(Stop { deadline: Instant::now(), manner: Manner::Close });
     }
 }
 
@@ -444,6 +474,7 @@ mod tests {
     use std::io::{Read, Write};
     use std::net::{Shutdown, TcpStream, UdpSocket};
     use std::os::unix::net::{UnixDatagram, UnixStream};
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::Instant;
 
     use parking_lot::Mutex;
@@ -594,7 +625,7 @@ mod tests {
             let sockets = Sockets::bind(&none, inherited).unwrap();
             assert_eq!(sockets.kernel_drops().read(), [(format!("udp:{address}"), 0)]);
             let recorder = Recorder::default();
-            let lanes = start_with(sockets, vec![recorder.clone()]).unwrap();
+            let lanes = start_with(sockets, vec![recorder.clone()], Vec::new()).unwrap();
             client().send_to(b"running:1|c", address).unwrap();
             let deadline = Instant::now() + Duration::from_secs(20);
             while recorder.0.lock().datagrams.len() < round + 1 {
@@ -637,7 +668,7 @@ mod tests {
     #[test]
     fn every_lane_needs_an_ingest() {
         let sockets = bind(&Config { lanes: 2, ..config() }).unwrap();
-        let error = start_with(sockets, vec![Recorder::default()]).unwrap_err();
+        let error = start_with(sockets, vec![Recorder::default()], Vec::new()).unwrap_err();
         assert_eq!(error.to_string(), "1 ingests for 2 lanes");
     }
 
@@ -676,6 +707,56 @@ mod tests {
         let record = rig_of(sockets).stop();
         assert_eq!(record.datagrams.len(), 201);
         assert_eq!(record.lines, [b"c:1|c", b"d:1|c"]);
+    }
+
+    #[test]
+    fn lanes_that_hand_over_lose_nothing_to_those_that_follow() {
+        let dir = tempfile::tempdir().unwrap();
+        let unixgram = vec![dir.path().join("statsd.sock")];
+        let config = Config { unixgram, lanes: 2, ..config() };
+        let mut sockets = Sockets::bind(&config, Inherited::default()).unwrap();
+        let (udp, tcp) = (sockets.udp_addrs()[0], sockets.listeners()[0].tcp_addr().unwrap());
+        let recorder = Recorder::default();
+        let is_over = AtomicBool::new(false);
+        let mut stream = TcpStream::connect(tcp).unwrap();
+        let (sent, record) = thread::scope(|scope| {
+            let sender = scope.spawn(|| {
+                let (client, mut sent) = (client(), 0);
+                while !is_over.load(Ordering::Relaxed) {
+                    client.send_to(b"a:1|c", udp).unwrap();
+                    sent += 1;
+                    thread::sleep(Duration::from_micros(100));
+                }
+                sent
+            });
+            let mut unfinished = Vec::new();
+            for number in 1..=20 {
+                let spare = sockets.spare().unwrap();
+                let lanes = start_with(sockets, vec![recorder.clone(); 2], unfinished).unwrap();
+                stream.write_all(b"b:1|c\nb:").unwrap();
+                let deadline = Instant::now() + Duration::from_secs(20);
+                while recorder.0.lock().lines.len() < number * 2 - 1 {
+                    assert!(Instant::now() < deadline, "{number}: {:?}", recorder.0.lock().lines);
+                    thread::sleep(Duration::from_millis(1));
+                }
+                spare.pass_files_on();
+                let mut connections = lanes.hand_over(Duration::from_secs(20));
+                assert_eq!(connections.len(), 1);
+                unfinished = vec![std::mem::take(&mut connections[0].unfinished)];
+                sockets = Sockets::resume(&config, Passed::of(spare, connections)).unwrap();
+                stream.write_all(b"2|c\n").unwrap();
+            }
+            is_over.store(true, Ordering::Relaxed);
+            let sent = sender.join().unwrap();
+            let lanes = start_with(sockets, vec![recorder.clone(); 2], unfinished).unwrap();
+            lanes.stop(Duration::from_secs(20));
+            (sent, std::mem::take(&mut *recorder.0.lock()))
+        });
+        assert_eq!(record.datagrams.len(), sent);
+        let whole = [b"b:1|c".to_vec(), b"b:2|c".to_vec()];
+        assert_eq!(record.lines, whole.iter().cycle().take(40).cloned().collect::<Vec<_>>());
+        assert_eq!(record.count(Stat::TcpConnections), 1);
+        assert!(!config.unixgram[0].exists(), "the last ones remove it");
     }
 
     #[test]
@@ -829,7 +910,7 @@ mod tests {
         let (udp, tcp) = (sockets.udp_addrs()[0], tcp_addr(&sockets));
         let drops = sockets.kernel_drops();
         let sinks = vec![recorder.clone(); sockets.lanes()];
-        Rig { recorder, lanes: start_with(sockets, sinks).unwrap(), udp, tcp, drops }
+        Rig { recorder, lanes: start_with(sockets, sinks, Vec::new()).unwrap(), udp, tcp, drops }
     }
 
     fn bind(config: &Config) -> Result<Sockets, BindError> {

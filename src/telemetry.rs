@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use smallvec::SmallVec;
@@ -209,6 +209,51 @@ impl Stat {
     }
 }
 
+impl Stat {
+    /// Everything that is counted apart from conflicts.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let plain = [
+            Self::Lines,
+            Self::UdpDatagrams,
+            Self::UnixgramDatagrams,
+            Self::TruncatedDatagrams,
+            Self::TcpConnections,
+            Self::TcpConnectionErrors,
+            Self::TcpTooLongLines,
+            Self::RelayPackets,
+            Self::RelayLongLines,
+            Self::RelayLines,
+            Self::RelayDroppedLines,
+            Self::Samples,
+            Self::Tags,
+            Self::TagErrors,
+            Self::EventsUnmapped,
+            Self::EventsMapped,
+            Self::EventsDropped,
+            Self::MapperCacheGets,
+            Self::MapperCacheHits,
+            Self::LineCacheHits,
+            Self::Batches,
+            Self::SenderOverflow,
+            Self::UnixstreamConnections,
+        ];
+        let plain = plain.into_iter();
+        let events = EventType::ALL.into_iter().map(Self::Events);
+        let outcomes = LineOutcome::ALL.into_iter().map(Self::Outcome);
+        plain
+            .chain(Reason::ALL.into_iter().map(Self::SampleErrors))
+            .chain(events)
+            .chain(EventError::ALL.into_iter().map(Self::EventErrors))
+            .chain(outcomes)
+    }
+
+    /// A name by which a saved state knows the counter.
+    #[must_use]
+    pub fn saved_name(self) -> String {
+        format!("{self:?}")
+    }
+}
+
 /// What one line adds to the self-metrics.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Tally(SmallVec<[(u32, u64); 8]>);
@@ -275,6 +320,25 @@ pub struct Telemetry {
     lanes: Mutex<Vec<LaneReader>>,
     /// What does not belong to a lane.
     pub process: ProcessCounters,
+    /// How the keeping of the state goes.
+    pub state: StateCounters,
+}
+
+/// How the keeping of the state goes.
+#[derive(Debug, Default)]
+pub struct StateCounters {
+    /// Whether there is a state file.
+    pub is_kept: AtomicBool,
+    /// `tallyd_state_last_save_timestamp_seconds`, in milliseconds; 0 for never.
+    pub last_save_unix_millis: AtomicU64,
+    /// `tallyd_state_save_failures_total`
+    pub failed_saves: AtomicU64,
+    /// `tallyd_state_restored_series`
+    pub restored_series: AtomicU64,
+    /// `tallyd_handovers_total{outcome="success"}`
+    pub handovers: AtomicU64,
+    /// `tallyd_handovers_total{outcome="failure"}`
+    pub failed_handovers: AtomicU64,
 }
 
 /// Counters that are written rarely and by any thread.
@@ -495,6 +559,14 @@ mod tests {
         let totals = telemetry.totals();
         assert_eq!(totals.get(Stat::Lines), 3);
         assert_eq!(totals.get(Stat::Samples), 9);
+    }
+
+    #[test]
+    fn every_counter_has_a_slot_and_a_name_of_its_own() {
+        let slots: Vec<u32> = Stat::all().map(Stat::slot).collect();
+        assert_eq!(slots, (0..CONFLICTS).collect::<Vec<_>>());
+        let names: std::collections::HashSet<_> = Stat::all().map(Stat::saved_name).collect();
+        assert_eq!(names.len(), slots.len());
     }
 
     #[test]

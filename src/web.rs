@@ -73,6 +73,12 @@ pub struct Reply {
 pub trait Backend: Send + Sync + 'static {
     /// Writes all families, sorted by name, but does not finish the page.
     fn scrape(&self, page: &mut Page<'_>);
+    /// Called before `scrape`; what it returns goes to `page_sent`.
+    fn begin_page(&self) -> u64 {
+        0
+    }
+    /// A page of all families has been written whole, and not to somebody who has gone.
+    fn page_sent(&self, _begin: u64) {}
     /// Whether samples are taken in.
     fn is_ready(&self) -> bool;
     /// Reads the mapping file again; `Err` says for people what is wrong with it.
@@ -209,9 +215,14 @@ async fn page(
 ) -> io::Result<Body> {
     let backend = Arc::clone(backend);
     body::streamed(compression, move |sink| {
+        let (begin, is_of_all) = (backend.begin_page(), names.is_empty());
         let mut page = Page::new(format.encoder(), sink).only(names);
         backend.scrape(&mut page);
-        page.finish()
+        let is_whole = page.finish();
+        if is_whole && is_of_all {
+            backend.page_sent(begin);
+        }
+        is_whole
     })
     .await
 }

@@ -284,7 +284,7 @@ mod tests {
             spec: &SeriesSpec::Counter,
             help: "",
             ttl_millis: 0,
-            generation: 0,
+            generation: 1,
             now_millis: 0,
         };
         Series::new(&request, CellRef { column: ColumnId::Counter, id: 0 })

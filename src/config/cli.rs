@@ -17,6 +17,7 @@ use thiserror::Error;
 
 use super::grafana::GrafanaFlags;
 use super::listen::{ListenFlags, WebFlags};
+use super::state::RestartFlags;
 use super::ttl::TtlFlags;
 use super::units::{parse_bytes, parse_count, parse_interval};
 use crate::compat::Compat;
@@ -91,6 +92,9 @@ pub struct Cli {
     /// What is said on stderr.
     #[command(flatten)]
     pub logging: Logging,
+    /// What is kept across restarts.
+    #[command(flatten)]
+    pub restarts: RestartFlags,
     /// Where dashboards are kept.
     #[command(flatten)]
     pub grafana: GrafanaFlags,

@@ -13,6 +13,7 @@ use crate::sample::EventType;
 use crate::telemetry::{EventError, LineOutcome, Stat, Telemetry, Totals};
 
 mod process;
+mod restarts;
 
 /// One family of our own.
 #[derive(Debug)]
@@ -90,11 +91,15 @@ pub const NAMES: &[&str] = &[
     "tallyd_grafana_last_success_timestamp_seconds",
     "tallyd_grafana_pushes_total",
     "tallyd_grafana_writes_total",
+    "tallyd_handovers_total",
     "tallyd_line_cache_hits_total",
     "tallyd_lines_total",
     "tallyd_relay_dropped_lines_total",
     "tallyd_sender_overflow_total",
     "tallyd_series",
+    "tallyd_state_last_save_timestamp_seconds",
+    "tallyd_state_restored_series",
+    "tallyd_state_save_failures_total",
     "tallyd_truncated_datagrams_total",
     "tallyd_udp_kernel_drops_total",
     "tallyd_unixstream_connections_total",
@@ -120,6 +125,7 @@ pub fn families(sources: &Sources) -> Vec<OwnFamily> {
     }
     if sources.compat == Compat::Extended {
         all.extend(tallyd(sources, &totals, &kernel_drops));
+        all.extend(restarts::families(&sources.telemetry.state));
     }
     all.retain(|family| !family.series.is_empty());
     all.sort_unstable_by_key(|family| family.name);

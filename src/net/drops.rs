@@ -58,6 +58,14 @@ impl KernelDrops {
             .collect()
     }
 
+    /// Keeps the sockets open, whose lanes may end meanwhile, so that what is refused at them goes
+    /// on being counted.
+    #[must_use]
+    pub fn hold(&self) -> Vec<Arc<Socket>> {
+        let sockets = self.listeners.iter().flat_map(|listener| &listener.sockets);
+        sockets.filter_map(|watched| watched.socket.upgrade()).collect()
+    }
+
     /// Asks the kernel once more; to be called before a socket is closed, which ends its count.
     pub(super) fn refresh(&self) {
         for socket in self.listeners.iter().flat_map(|listener| &listener.sockets) {

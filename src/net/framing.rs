@@ -44,6 +44,17 @@ impl Framing {
         }
     }
 
+    /// What has come of a line or frame that is not complete; fed to a new one, it is there again.
+    ///
+    /// For a stream of lines that may have been frames that holds too: where it begins anew, the
+    /// next bytes tell once more.
+    pub(super) fn unfinished(&self) -> &[u8] {
+        match self {
+            Self::Lines(splitter) => splitter.unfinished(),
+            Self::Undecided(bytes) | Self::Frames(bytes) => bytes,
+        }
+    }
+
     /// Calls `each` with every line that `chunk` completes.
     ///
     /// # Errors

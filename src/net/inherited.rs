@@ -163,7 +163,7 @@ fn purpose(name: &str, kind: Type, wanted: Wanted) -> Result<Purpose, InheritErr
 }
 
 /// Takes a descriptor, which from here on is closed when another program is started.
-fn take(passed: &mut ListenFd, index: usize) -> Option<Socket> {
+pub(super) fn take(passed: &mut ListenFd, index: usize) -> Option<Socket> {
     let kinds = [
         (Domain::IPV4, Type::DGRAM),
         (Domain::IPV4, Type::STREAM),

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::{self, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
@@ -93,6 +93,11 @@ impl Listener {
         }
     }
 
+    /// Whether nobody else has it, as far as that matters: whether its file is ours to remove.
+    pub(super) fn is_ours(&self) -> bool {
+        matches!(self, Self::Tcp(_) | Self::Unix(_, Some(_)))
+    }
+
     /// Returns the TCP address it is really bound to.
     #[must_use]
     pub fn tcp_addr(&self) -> Option<SocketAddr> {
@@ -141,6 +146,24 @@ impl AsRawFd for Listener {
         match self {
             Self::Tcp(listener) => listener.as_raw_fd(),
             Self::Unix(listener, _) => listener.as_raw_fd(),
+        }
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(listener) => listener.as_fd(),
+            Self::Unix(listener, _) => listener.as_fd(),
+        }
+    }
+}
+
+impl AsFd for Stream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(stream) => stream.as_fd(),
+            Self::Unix(stream) => stream.as_fd(),
         }
     }
 }

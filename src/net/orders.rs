@@ -20,10 +20,27 @@ pub struct Orders {
 pub(super) enum Command {
     /// Pass an order on to the sink.
     Obey(Order),
-    /// Read a connection that the acceptor took.
-    Serve(Stream, Place),
-    /// Read what has arrived, but not after this, and end.
-    Stop(Instant),
+    /// Read a connection that the acceptor took, or that has brought these bytes already.
+    Serve(Stream, Place, Vec<u8>),
+    /// End.
+    Stop(Stop),
+}
+
+/// How lanes end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stop {
+    /// What has not been read by then is left.
+    pub(super) deadline: Instant,
+    pub(super) manner: Manner,
+}
+
+/// What becomes of the sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Manner {
+    /// What has arrived is read, and they are closed.
+    Close,
+    /// Nothing is done to them: a successor goes on reading.
+    HandOver,
 }
 
 impl Orders {
@@ -51,10 +68,10 @@ impl Orders {
     }
 
     /// Tells every lane to end.
-    pub(super) fn stop(&self, deadline: Instant) {
+    pub(super) fn stop(&self, stop: Stop) {
         for sender in self.lanes.iter() {
             // A lane whose channel is closed has stopped already.
-            sender.send(Command::Stop(deadline)).unwrap_or_default();
+            sender.send(Command::Stop(stop)).unwrap_or_default();
         }
     }
 }
@@ -81,10 +98,10 @@ impl Peers {
     }
 
     /// Gives a connection to the lane with the fewest; returns it when that lane has stopped.
-    pub(super) fn hand_out(&self, stream: Stream) -> Option<Command> {
+    pub(super) fn hand_out(&self, stream: Stream, unfinished: Vec<u8>) -> Option<Command> {
         let place = self.reserve();
         let sender = self.lanes.get(place.lane);
-        let command = Command::Serve(stream, place);
+        let command = Command::Serve(stream, place, unfinished);
         match sender {
             Some(sender) => sender.send(command).err().map(|refused| refused.0),
             None => Some(command),

@@ -21,13 +21,14 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tracing::warn;
 
 use crate::compat::Compat;
-use crate::ingest::Source;
+use crate::ingest::{Order, Source};
 use crate::net::complaint::Complaint;
 use crate::net::drops::KernelDrops;
 use crate::net::framing::Framing;
 use crate::net::lane::{Lane, Sink};
 use crate::net::listener::{Listener, Stream};
-use crate::net::orders::{Command, Peers, Place};
+use crate::net::orders::{Command, Manner, Peers, Place, Stop};
+use crate::net::passed::Passing;
 use crate::net::reader::{self, End, Reader, Shared};
 use crate::net::relay::{Relay, Target};
 use crate::net::tcp::{self, Connection, Progress};
@@ -52,6 +53,8 @@ pub(super) struct Inputs {
     pub(super) compat: Compat,
     /// To be read once more before a socket is closed.
     pub(super) drops: KernelDrops,
+    /// Where connections go at a hand-over.
+    pub(super) passing: Arc<Mutex<Vec<Passing>>>,
 }
 
 /// What a lane needs to run, ready to be moved to its threads.
@@ -59,10 +62,10 @@ pub(super) struct Inputs {
 pub(super) struct Seat<S> {
     runtime: Runtime,
     shared: Shared<S>,
-    stop: watch::Sender<Option<Instant>>,
+    stop: watch::Sender<Option<Stop>>,
     readers: Vec<Reader>,
-    /// The readers' sockets that are closed at the end.
-    sockets: Vec<(Arc<Socket>, Source)>,
+    /// The readers' sockets, and whether they are closed at the end.
+    sockets: Vec<(Arc<Socket>, Source, bool)>,
     acceptors: Vec<(AsyncFd<Listener>, Peers)>,
     filled: Option<Arc<Notify>>,
     commands: UnboundedReceiver<Command>,
@@ -75,7 +78,7 @@ impl<S: Sink + 'static> Seat<S> {
         sink: S,
         commands: UnboundedReceiver<Command>,
     ) -> io::Result<Self> {
-        let Inputs { readers, listeners, relay, compat, drops } = inputs;
+        let Inputs { readers, listeners, relay, compat, drops, passing } = inputs;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let guard = runtime.enter();
         let watched = listeners.into_iter().map(|(listener, peers)| Ok((watch(listener)?, peers)));
@@ -85,9 +88,12 @@ impl<S: Sink + 'static> Seat<S> {
         let filled = relay.as_ref().map(Relay::filled);
         let lane = Arc::new(Mutex::new(Lane::new(sink, relay, compat)));
         let (stop, stopping) = watch::channel(None);
-        let shared = Shared { lane, stopping, drops };
-        let closed = readers.iter().filter(|reader| matches!(reader.end, End::Closed(_)));
-        let sockets = closed.map(|reader| (Arc::clone(&reader.socket), reader.source)).collect();
+        let shared = Shared { lane, stopping, passing, drops };
+        let sockets = readers.iter().map(|reader| {
+            let is_closed = matches!(reader.end, End::Closed(_));
+            (Arc::clone(&reader.socket), reader.source, is_closed)
+        });
+        let sockets = sockets.collect();
         Ok(Self { runtime, shared, stop, readers, sockets, acceptors, filled, commands })
     }
 
@@ -136,38 +142,44 @@ impl<S: Sink + 'static> Tasks<S> {
     async fn obey(
         self,
         mut commands: UnboundedReceiver<Command>,
-        stop: watch::Sender<Option<Instant>>,
-        sockets: Vec<(Arc<Socket>, Source)>,
+        stop: watch::Sender<Option<Stop>>,
+        sockets: Vec<(Arc<Socket>, Source, bool)>,
     ) {
-        let deadline = loop {
+        let end = loop {
             match commands.recv().await {
-                Some(Command::Stop(deadline)) => break deadline,
+                Some(Command::Stop(stop)) => break stop,
                 Some(command) => self.follow(command),
-                None => break Instant::now(),
+                None => break Stop { deadline: Instant::now(), manner: Manner::Close },
             }
         };
         // From here on the acceptor keeps the connections that it cannot hand out.
         commands.close();
-        stop.send_replace(Some(deadline));
-        for (socket, source) in sockets {
-            reader::close(&socket, source);
+        stop.send_replace(Some(end));
+        for (socket, source, is_closed) in sockets {
+            match end.manner {
+                Manner::Close if is_closed => reader::close(&socket, source),
+                Manner::Close => {}
+                Manner::HandOver => reader::release(&socket),
+            }
         }
         while let Some(command) = commands.recv().await {
             self.follow(command);
         }
         let lane = Arc::clone(&self.0.lane);
         drop(self);
-        if timeout_at(deadline, stop.closed()).await.is_err() {
+        if timeout_at(end.deadline, stop.closed()).await.is_err() {
             warn!("There was no time to read all that had arrived.");
         }
-        lane.lock().flush_relay();
+        let mut lane = lane.lock();
+        lane.sink.obey(Order::Flush);
+        lane.flush_relay();
     }
 
     fn follow(&self, command: Command) {
         match command {
             Command::Obey(order) => self.0.lane.lock().sink.obey(order),
-            Command::Serve(stream, place) => {
-                spawn_local(self.clone().serve(stream, place));
+            Command::Serve(stream, place, unfinished) => {
+                spawn_local(self.clone().serve(stream, place, unfinished));
             }
             Command::Stop(_) => {}
         }
@@ -179,7 +191,10 @@ impl<S: Sink + 'static> Tasks<S> {
         loop {
             let mut ready = tokio::select! {
                 biased;
-                _ = stopped(&mut self.0.stopping) => break,
+                stop = stopped(&mut self.0.stopping) => match stop.manner {
+                    Manner::Close => break,
+                    Manner::HandOver => return,
+                },
                 ready = listener.readable() => match ready {
                     Ok(ready) => ready,
                     Err(_) => return,
@@ -211,13 +226,13 @@ impl<S: Sink + 'static> Tasks<S> {
             Stream::Unix(_) => Stat::UnixstreamConnections,
         };
         self.0.lane.lock().sink.count(stat, 1);
-        if let Some(command) = peers.hand_out(stream) {
+        if let Some(command) = peers.hand_out(stream, Vec::new()) {
             self.follow(command);
         }
     }
 
     /// Reads a connection until it ends or the lane stops.
-    async fn serve(mut self, stream: Stream, place: Place) {
+    async fn serve(mut self, stream: Stream, place: Place, unfinished: Vec<u8>) {
         let stream = match tcp::prepare(&stream).and_then(|()| watch(stream)) {
             Ok(stream) => stream,
             Err(error) => {
@@ -227,10 +242,12 @@ impl<S: Sink + 'static> Tasks<S> {
         };
         let framing = Framing::of(stream.get_ref());
         let mut connection = Connection::new(stream.get_ref().sender(), framing);
-        let deadline = loop {
+        // It was incomplete a moment ago, so it gives no line and is not too long.
+        connection.feed(&unfinished);
+        let stop = loop {
             let mut ready = tokio::select! {
                 biased;
-                deadline = stopped(&mut self.0.stopping) => break deadline,
+                stop = stopped(&mut self.0.stopping) => break stop,
                 ready = stream.readable() => match ready {
                     Ok(ready) => ready,
                     Err(_) => return,
@@ -243,7 +260,15 @@ impl<S: Sink + 'static> Tasks<S> {
                 Progress::Ended(_) => return,
             }
         };
-        self.drain_connection(&mut connection, stream.get_ref(), deadline).await;
+        match stop.manner {
+            Manner::Close => {
+                self.drain_connection(&mut connection, stream.get_ref(), stop.deadline).await;
+            }
+            Manner::HandOver => {
+                let unfinished = connection.unfinished().to_vec();
+                self.0.passing.lock().push(Passing { stream: stream.into_inner(), unfinished });
+            }
+        }
         drop(place);
     }
 
@@ -277,10 +302,11 @@ impl<S: Sink + 'static> Tasks<S> {
     }
 }
 
-/// Waits until the lane is told to stop, and returns when it must have.
-async fn stopped(stopping: &mut watch::Receiver<Option<Instant>>) -> Instant {
+/// Waits until the lane is told to stop, and returns how.
+async fn stopped(stopping: &mut watch::Receiver<Option<Stop>>) -> Stop {
+    let now = || Stop { deadline: Instant::now(), manner: Manner::Close };
     match stopping.wait_for(Option::is_some).await {
-        Ok(deadline) => deadline.unwrap_or_else(Instant::now),
-        Err(_) => Instant::now(),
+        Ok(stop) => stop.unwrap_or_else(now),
+        Err(_) => now(),
     }
 }

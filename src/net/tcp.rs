@@ -109,6 +109,16 @@ impl Connection {
         }
     }
 
+    /// What was read of a line or frame that is not complete.
+    pub(super) fn unfinished(&self) -> &[u8] {
+        self.framing.unfinished()
+    }
+
+    /// Goes on after what an earlier process has read of an incomplete line or frame.
+    pub(super) fn feed(&mut self, unfinished: &[u8]) {
+        self.framing.feed(unfinished, |_| {}).unwrap_or_default();
+    }
+
     /// Hands out the line that the stream stopped in.
     pub(super) fn finish(&mut self, each: impl FnMut(&[u8])) {
         self.framing.finish(each);

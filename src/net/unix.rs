@@ -7,6 +7,8 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, lchown};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::unistd::{Group, User};
 use rustix::fs::{Mode, fchmod};
@@ -77,6 +79,8 @@ pub(super) struct Bound {
 pub struct SocketFile {
     path: PathBuf,
     identity: (u64, u64),
+    /// Whether it belongs to a successor by now.
+    is_passed_on: Arc<AtomicBool>,
 }
 
 /// Binds a socket of one of the two kinds; `@name` is an abstract one, as in Go.
@@ -156,13 +160,24 @@ impl Access {
 }
 
 impl SocketFile {
-    fn of(path: &Path) -> io::Result<Self> {
-        Ok(Self { path: path.to_owned(), identity: identity(path)? })
+    /// The file that is there now.
+    pub(super) fn of(path: &Path) -> io::Result<Self> {
+        let is_passed_on = Arc::default();
+        Ok(Self { path: path.to_owned(), identity: identity(path)?, is_passed_on })
+    }
+
+    /// What to set when the file is to stay for a successor.
+    pub(super) fn passed_on(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.is_passed_on)
     }
 }
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
+        // Relaxed: who passes it on drops it on the same thread, or ends the one that does.
+        if self.is_passed_on.load(Ordering::Relaxed) {
+            return;
+        }
         if identity(&self.path).is_ok_and(|found| found == self.identity)
             && let Err(error) = fs::remove_file(&self.path)
         {

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use tracing::{info, warn};
 
 use crate::compat::Compat;
-use crate::ingest::Order;
+use crate::ingest::{FIRST_GENERATION, Order};
 use crate::map::{Rules, RulesError};
 use crate::net::Orders;
 use crate::telemetry::Telemetry;
@@ -25,7 +25,7 @@ pub struct Reloader {
     telemetry: Arc<Telemetry>,
     /// Those in force.
     rules: ArcSwap<Rules>,
-    /// How many reloads there were; held while one is under way.
+    /// That of the rules in force; held while a reload is under way.
     generation: Mutex<u64>,
 }
 
@@ -40,7 +40,7 @@ impl Reloader {
         rules: Arc<Rules>,
     ) -> Self {
         let rules = ArcSwap::new(rules);
-        Self { file, compat, orders, telemetry, rules, generation: Mutex::new(0) }
+        Self { file, compat, orders, telemetry, rules, generation: Mutex::new(FIRST_GENERATION) }
     }
 
     /// The rules in force.

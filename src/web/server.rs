@@ -8,6 +8,7 @@ use std::convert::Infallible;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -71,6 +72,11 @@ const UNREAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long open requests may take to end when the server stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// How long a connection without a request yet is kept when the server stops, and how often
+/// somebody looks whether one has come.
+const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_millis(500);
+const FIRST_REQUEST_PAUSE: Duration = Duration::from_millis(2);
+
 /// The pause after a failed `accept`, which mostly means that file descriptors have run out.
 const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 
@@ -130,6 +136,7 @@ impl Server {
                 server: Arc::clone(&self),
                 place: Arc::clone(&place),
                 requests: Arc::new(Semaphore::new(REQUESTS_OF_ONE)),
+                has_asked: Arc::default(),
             };
             tokio::spawn(async move {
                 let ended = tokio::select! {
@@ -169,6 +176,8 @@ struct Connection {
     place: Arc<Place>,
     /// Whose turn it is, where several requests come at once.
     requests: Arc<Semaphore>,
+    /// Whether there was a request.
+    has_asked: Arc<AtomicBool>,
 }
 
 impl Connection {
@@ -200,11 +209,25 @@ impl Connection {
             ended = served.as_mut() => ended,
             // Nothing is ever sent: the change is that the sender has been dropped.
             _ = stopping.changed() => {
+                let first = timeout(FIRST_REQUEST_TIMEOUT, self.first_request());
+                tokio::select! {
+                    biased;
+                    ended = served.as_mut() => return ended.map_err(io::Error::other),
+                    _ = first => {}
+                }
                 served.as_mut().graceful_shutdown();
                 served.await
             }
         };
         ended.map_err(io::Error::other)
+    }
+
+    /// Waits until the connection has brought a request. Whoever has just connected gets an answer
+    /// even if the server is about to stop.
+    async fn first_request(&self) {
+        while !self.has_asked.load(Ordering::Relaxed) {
+            sleep(FIRST_REQUEST_PAUSE).await;
+        }
     }
 
     async fn speak_http2(self, channel: Box<dyn Channel>) -> io::Result<()> {
@@ -230,6 +253,7 @@ impl Connection {
     }
 
     async fn answer(self, request: Request<Incoming>) -> Result<Response, Infallible> {
+        self.has_asked.store(true, Ordering::Relaxed);
         let turn = self.requests.acquire_owned().await.ok();
         let policy = match &self.server.guard {
             Some(guard) => match guard.admit(request.headers()).await {

@@ -92,7 +92,7 @@ mod tests {
                 spec,
                 help: "Help.",
                 ttl_millis: 0,
-                generation: 0,
+                generation: 1,
                 now_millis: 0,
             };
             registry.series(&request).unwrap();
