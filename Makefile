@@ -1,6 +1,7 @@
 # make run     build and start tallyd with its defaults
 # make test    every test there is; installs what the tests need
 # make lint    formatting, clippy and documentation, all without a warning
+# make deny    licences, sources and known flaws of what is depended on
 # make fuzz    each fuzz target for FUZZ_SECONDS
 # make docs-test  the code in the documentation; PAGE=docs/prefork.md for that of one page
 # make grafana-contract  whether what tallyd asks of Grafana fits its own description of its API, which is in SHARED
@@ -16,6 +17,8 @@ CLIENTS := tests/e2e/clients
 STATSD_EXPORTER ?= $(TARGET)/peers/statsd_exporter
 FUZZ_SECONDS ?= 30
 SHARED ?= ../shared
+CARGO_DENY := $(TARGET)/tools/bin/cargo-deny
+ADVISORIES := https://github.com/RustSec/advisory-db
 PRISM := $(TARGET)/tools/prism/node_modules/.bin/prism
 # What the end-to-end tests start; the release build serves as well.
 E2E_BIN ?= $(TARGET)/debug/tallyd
@@ -106,6 +109,21 @@ $(E2E)/java/.ready: $(CLIENTS)/java/pom.xml $(wildcard $(CLIENTS)/java/src/main/
 	cp -r $(CLIENTS)/java/. $(E2E)/java
 	cd $(E2E)/java && mvn --quiet --batch-mode package dependency:copy-dependencies
 	touch $@
+
+# Built in a hurry, because it is used for seconds.
+$(CARGO_DENY):
+	CARGO_PROFILE_DEV_DEBUG=0 CARGO_INCREMENTAL=0 cargo install --quiet --debug --locked --no-default-features \
+		--root $(TARGET)/tools cargo-deny@0.20.2
+
+.PHONY: deny
+deny: $(CARGO_DENY)
+	export PATH="$(dir $(CARGO_DENY)):$$PATH"; \
+	cargo deny check licenses bans sources; \
+	if timeout 15 git ls-remote --exit-code $(ADVISORIES) HEAD > /dev/null 2>&1; then \
+		cargo deny check advisories; \
+	else \
+		echo "advisories: left out, $(ADVISORIES) cannot be reached"; \
+	fi
 
 .PHONY: fuzz
 fuzz:

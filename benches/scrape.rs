@@ -27,6 +27,7 @@ use tallyd::expose::negotiate::Format;
 use tallyd::expose::walk::walk;
 use tallyd::ingest::{Config, Ingest, Sender};
 use tallyd::map::{Rules, cache};
+use tallyd::net::Listener;
 use tallyd::parse;
 use tallyd::telemetry::Telemetry;
 use tallyd::web::{self, Backend, Reply};
@@ -52,7 +53,7 @@ fn stock() -> Stock {
         line_cache_bytes: 256 << 20,
         event_queue: None,
         start: Instant::now(),
-        member_seed: foldhash::fast::RandomState::default(),
+        member_seed: 0,
         ttl: tallyd::map::ttl::Ttls::default(),
     };
     let mut ingest = Ingest::new(config, &registry, &Arc::new(Telemetry::default()));
@@ -73,7 +74,7 @@ fn stock() -> Stock {
 
 impl Backend for Stock {
     fn scrape(&self, page: &mut Page<'_>) {
-        walk(|| self.registry.read(0), &[], 0.0, page);
+        walk(|| self.registry.read(0), &[], 0, page);
     }
 
     fn is_ready(&self) -> bool {
@@ -132,9 +133,12 @@ fn serve(runtime: &Runtime, stock: Stock) -> SocketAddr {
         telemetry_path: "/metrics".to_owned(),
         enable_lifecycle: false,
         enable_openmetrics: false,
+        guard: None,
         compat: Compat::Extended,
     };
-    runtime.spawn(web::serve(listener, config, Arc::new(stock), std::future::pending()));
+    listener.set_nonblocking(true).unwrap();
+    let listeners = vec![Listener::Tcp(listener)];
+    runtime.spawn(web::serve(listeners, config, Arc::new(stock), std::future::pending()));
     address
 }
 

@@ -32,6 +32,7 @@ mod series;
 mod families;
 pub mod view;
 pub mod scrapes;
+pub mod saved;
 pub mod expiry;
 pub mod limits;
 
@@ -250,6 +251,9 @@ impl Registry {
 
     /// Whether a known series needs nothing from the registry's lock.
     fn is_current(&self, known: &Series, request: &Request<'_>) -> bool {
+        if known.is_restored() {
+            return request.generation == saved::RESTORED_GENERATION;
+        }
         self.compat.is_reference()
             || (known.ttl_millis() == request.ttl_millis
                 && self.shared.spec(known.cell.column).is_none_or(|spec| spec == *request.spec))
@@ -291,6 +295,7 @@ impl Registry {
         if !self.compat.is_reference() {
             families.set_ttl(&known, request.ttl_millis);
         }
+        families.confirm(&known, request);
         Ok(Some(known))
     }
 
@@ -307,7 +312,8 @@ impl Registry {
         series
     }
 
-    /// Begins a family anew whose buckets or quantiles a reload has changed.
+    /// Begins a family anew whose buckets or quantiles a reload has changed, or which was restored
+    /// and is of another type by now.
     ///
     /// Only the first sample after a reload may do so: two rules that quarrel over one family
     /// would otherwise restart it with every sample.
@@ -324,8 +330,8 @@ impl Registry {
         }
         let mut old: Vec<Series> = families.pending(request.name);
         old.extend(view.series_of(request.name).cloned());
-        let leftovers = families.restart(request.name);
-        self.discount_vectors(request.spec.kind(), leftovers.vectors);
+        let leftovers = families.restart(request);
+        self.discount_vectors(leftovers.kind, leftovers.vectors);
         let mut retired = leftovers.expiring;
         for series in old {
             let known =
@@ -335,7 +341,7 @@ impl Registry {
         tracing::info!(
             family = request.name,
             series = retired.len(),
-            "Family begins anew: its mapping has other buckets or quantiles."
+            "Family begins anew: its mapping has another type, other buckets or quantiles."
         );
         families.retire(retired);
         // Release: who reads the new number finds no old series in the index.
@@ -455,7 +461,7 @@ mod tests {
                 help: "h",
                 limits: None,
                 ttl_millis: 1000,
-                generation: 0,
+                generation: 1,
                 now_millis: now,
             })
         }
@@ -724,7 +730,7 @@ mod tests {
                 help: "",
                 limits: None,
                 ttl_millis,
-                generation: 0,
+                generation: 1,
                 now_millis: 0,
             };
             bench.registry.series(&request).unwrap()

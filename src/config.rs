@@ -12,7 +12,7 @@ use crate::ingest::event_queue;
 use crate::map::cache;
 use crate::map::preset::Preset;
 use crate::map::ttl::Ttls;
-use crate::net::{self, ReadBuffer, RelayConfig};
+use crate::net::{self, ReadBuffer, RelayConfig, Wanted};
 use crate::parse;
 use crate::telemetry::log;
 
@@ -21,11 +21,15 @@ pub mod grafana;
 pub mod preset;
 pub mod ttl;
 pub mod limits;
+pub mod listen;
+pub mod state;
 pub mod cli;
 
 pub use cli::{Cli, Request};
 pub use grafana::Grafana;
 pub use limits::Limits;
+pub use listen::WebListen;
+pub use state::Restarts;
 
 /// One lane takes in millions of lines a second, and each costs memory.
 const MAX_DEFAULT_LANES: usize = 4;
@@ -41,6 +45,8 @@ pub struct Config {
     pub log: Log,
     /// Sockets and lanes.
     pub net: net::Config,
+    /// Sockets that systemd is to pass.
+    pub inherited: Wanted,
     /// Dialects.
     pub parse: parse::Options,
     /// Memory for the line caches of all lanes together; 0 turns them off.
@@ -55,6 +61,8 @@ pub struct Config {
     pub limits: Limits,
     /// The web server.
     pub web: Web,
+    /// What happens at the start and at the end.
+    pub restarts: Restarts,
     /// The Grafana in which dashboards are kept, if there is one.
     pub grafana: Option<Grafana>,
 }
@@ -84,8 +92,10 @@ pub struct Mapping {
 /// What the web server serves, and where.
 #[derive(Clone, Debug)]
 pub struct Web {
-    /// Address, not yet resolved.
-    pub listen_address: String,
+    /// Where it is served.
+    pub listen: WebListen,
+    /// TLS, users, headers and rate limit.
+    pub config_file: Option<PathBuf>,
     /// Path of the metrics; begins with `/` and has neither blanks nor braces.
     pub telemetry_path: String,
     /// Whether `/-/reload` and `/-/quit` exist.
@@ -122,6 +132,9 @@ pub enum ConfigError {
          count what is limited"
     )]
     LimitsOfReference,
+    /// An address too many for `--compat=reference`.
+    #[error("the reference takes {0} only once; leave out --compat=reference to give it again")]
+    Repeated(&'static str),
     /// Flags about Grafana that lack another one, or a file that cannot be read.
     #[error("{0}")]
     Grafana(String),
@@ -132,23 +145,16 @@ impl TryFrom<Cli> for Config {
 
     fn try_from(cli: Cli) -> Result<Self, ConfigError> {
         let limits = Limits::of(&cli)?;
-        let net = net::Config {
-            udp: given(cli.receiving.listen_udp),
-            tcp: given(cli.receiving.listen_tcp),
-            unixgram: given_path(cli.receiving.listen_unixgram),
-            unixsocket_mode: cli.receiving.unixsocket_mode,
-            read_buffer: cli.receiving.read_buffer.map_or(ReadBuffer::Default, ReadBuffer::Given),
-            lanes: lanes(cli.receiving.lanes, cli.compat),
-            relay: given(cli.relaying.address)
-                .map(|address| RelayConfig { address, packet_length: cli.relaying.packet_length }),
-            streams: cli.limits.streams(),
-            compat: cli.compat,
-        };
+        let inherited = listen::wanted(&cli.listen, &cli.web);
+        let net = net_config(&cli)?;
+        let addresses = cli.exposing.listen_address;
+        listen::check_once("--web.listen-address", &addresses, cli.compat)?;
         Ok(Self {
             compat: cli.compat,
             check_only: cli.check_config,
             log: Log { level: cli.logging.level, format: cli.logging.format },
             net,
+            inherited,
             parse: parse::Options {
                 dogstatsd_tags: !cli.parsing.no_dogstatsd_tags,
                 influxdb_tags: !cli.parsing.no_influxdb_tags,
@@ -178,14 +184,44 @@ impl TryFrom<Cli> for Config {
             ttl: cli.ttl.checked(),
             limits,
             web: Web {
-                listen_address: cli.exposing.listen_address,
+                listen: cli.web.listen(addresses),
+                config_file: given_path(cli.web.web_config_file),
                 telemetry_path: telemetry_path(cli.exposing.telemetry_path)?,
                 lifecycle: cli.exposing.enable_lifecycle,
                 openmetrics: cli.exposing.enable_openmetrics,
             },
+            restarts: cli.restarts.checked(),
             grafana: cli.grafana.checked()?,
         })
     }
+}
+
+/// Addresses of sockets from systemd are systemd's, so where those are wanted ours do not count.
+fn net_config(cli: &Cli) -> Result<net::Config, ConfigError> {
+    let Cli { receiving, listen, relaying, limits, compat, .. } = cli;
+    listen::check_once("--statsd.listen-udp", &receiving.listen_udp, *compat)?;
+    listen::check_once("--statsd.listen-tcp", &receiving.listen_tcp, *compat)?;
+    listen::check_once("--statsd.listen-unixgram", &receiving.listen_unixgram, *compat)?;
+    let is_ours = !listen.systemd_socket;
+    let texts = |given: &[String]| {
+        given.iter().filter(|text| is_ours && !text.is_empty()).cloned().collect()
+    };
+    let paths = |given: &[PathBuf]| {
+        given.iter().filter(|path| is_ours && !path.as_os_str().is_empty()).cloned().collect()
+    };
+    Ok(net::Config {
+        udp: texts(&receiving.listen_udp),
+        tcp: texts(&receiving.listen_tcp),
+        unixgram: paths(&receiving.listen_unixgram),
+        unixstream: paths(&listen.unixstream),
+        access: listen.access(receiving.unixsocket_mode.clone()),
+        read_buffer: receiving.read_buffer.map_or(ReadBuffer::Default, ReadBuffer::Given),
+        lanes: lanes(receiving.lanes, *compat),
+        relay: given(relaying.address.clone())
+            .map(|address| RelayConfig { address, packet_length: relaying.packet_length }),
+        streams: limits.streams(),
+        compat: *compat,
+    })
 }
 
 /// The number of lanes: as given, else one where the order of arrival has to be kept, else one for
@@ -234,16 +270,16 @@ mod tests {
     fn without_flags_the_reference_s_defaults_apply() {
         let config = config(&[]);
         assert_eq!(config.compat, Compat::Extended);
-        assert_eq!(config.net.udp.as_deref(), Some(":9125"));
-        assert_eq!(config.net.tcp.as_deref(), Some(":9125"));
-        assert_eq!(config.net.unixgram, None);
-        assert_eq!(config.net.unixsocket_mode, "755");
+        assert_eq!((config.net.udp, config.net.tcp), (vec![":9125".into()], vec![":9125".into()]));
+        assert!(config.net.unixgram.is_empty() && config.net.unixstream.is_empty());
+        assert_eq!(config.net.access.mode, "755");
         assert_eq!(config.net.relay, None);
         assert_eq!(config.mapping.file, None);
         assert!(config.mapping.presets.is_empty());
         assert_eq!(config.mapping.dump_fsm, None);
         assert_eq!(config.mapping.cache, cache::Config::default());
-        assert_eq!(config.web.listen_address, ":9102");
+        assert_eq!(config.web.listen.addresses, [":9102"]);
+        assert_eq!(config.web.config_file, None);
         assert_eq!(config.web.telemetry_path, "/metrics");
         assert!(!config.web.lifecycle && !config.web.openmetrics && !config.check_only);
         assert_eq!((config.log.level, config.log.format), (log::Level::Info, log::Format::Logfmt));
@@ -300,6 +336,46 @@ mod tests {
     fn addresses_are_not_looked_at() {
         check(&["--statsd.listen-udp=", "--statsd.listen-tcp="], Ok(()));
         check(&["--statsd.listen-udp=nonsense", "--statsd.relay.address=nope"], Ok(()));
+    }
+
+    #[test]
+    fn addresses_may_be_several_but_not_for_the_reference() {
+        let config = config(&[
+            "--statsd.listen-udp=:1",
+            "--statsd.listen-udp=:2",
+            "--statsd.listen-tcp=",
+            "--statsd.listen-unixstream=/run/s",
+            "--statsd.unixsocket-group=statsd",
+            "--web.listen-address=:3",
+            "--web.listen-address=unix:/run/w",
+            "--web.unixsocket-mode=660",
+        ]);
+        assert_eq!((config.net.udp, config.net.tcp), (vec![":1".into(), ":2".into()], vec![]));
+        assert_eq!(config.net.unixstream, [PathBuf::from("/run/s")]);
+        assert_eq!(
+            (config.net.access.flags, config.net.access.group.as_str()),
+            ("--statsd", "statsd")
+        );
+        assert_eq!(config.web.listen.addresses, [":3", "unix:/run/w"]);
+        assert_eq!(
+            (config.web.listen.access.flags, config.web.listen.access.mode.as_str()),
+            ("--web", "660")
+        );
+        for flag in ["--statsd.listen-udp", "--statsd.listen-tcp", "--web.listen-address"] {
+            let arg = format!("{flag}=:1");
+            let refusal = ConfigError::Repeated(flag);
+            check(&["--compat=reference", &arg, &arg], Err(refusal));
+        }
+    }
+
+    #[test]
+    fn sockets_from_systemd_take_the_place_of_ours() {
+        let config = config(&["--statsd.systemd-socket", "--web.listen-address=:3"]);
+        assert_eq!(config.inherited, Wanted { statsd: true, web: false });
+        assert!(config.net.udp.is_empty() && config.net.tcp.is_empty());
+        assert_eq!(config.web.listen.addresses, [":3"]);
+        let config = load(&["--web.systemd-socket", "--web.listen-address=:3"]).expect("flags");
+        assert!(config.web.listen.addresses.is_empty() && config.net.udp == [":9125"]);
     }
 
     #[test]

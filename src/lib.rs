@@ -29,6 +29,7 @@ pub mod map;
 pub mod aggregate;
 pub mod ingest;
 pub mod net;
+pub mod state;
 pub mod expose;
 pub mod chart;
 pub mod grafana;

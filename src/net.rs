@@ -11,15 +11,16 @@
 #![deny(clippy::indexing_slicing)]
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc as std_mpsc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use socket2::Socket;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use parking_lot::Mutex;
+use socket2::{Domain, Socket, Type};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::Instant;
 use tracing::error;
 
@@ -33,8 +34,12 @@ mod drops;
 mod relay;
 mod udp;
 mod unix;
+mod framing;
 mod tcp;
 mod connections;
+mod listener;
+mod inherited;
+mod passed;
 mod orders;
 mod lane;
 mod reader;
@@ -43,12 +48,17 @@ mod tasks;
 pub use address::AddressError;
 pub use connections::StreamLimits;
 pub use drops::KernelDrops;
+pub use inherited::{InheritError, Inherited, Wanted};
+pub use listener::{Listener, Stream};
 pub use orders::Orders;
-pub use unix::UnixError;
+pub use passed::{Passed, Passing, Spare, VARIABLE as HANDOVER_VARIABLE};
+pub(crate) use unix::parse_mode;
+pub use unix::{Access, UnixError};
 
 use address::ListenAddress;
 use lane::Sink;
-use orders::{Command, Peers};
+use orders::{Command, Manner, Peers, Stop};
+use reader::{End, Reader};
 use tasks::{Inputs, Seat};
 
 /// How long after its deadline a lane may take to end its thread.
@@ -57,14 +67,16 @@ const GRACE: Duration = Duration::from_secs(1);
 /// Where lines come from and where they are passed on to.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// `--statsd.listen-udp`, as `host:port`; `None` or empty for no UDP.
-    pub udp: Option<String>,
-    /// `--statsd.listen-tcp`, as `host:port`; `None` or empty for no TCP.
-    pub tcp: Option<String>,
-    /// `--statsd.listen-unixgram`; `@name` is an abstract socket; `None` or empty for none.
-    pub unixgram: Option<PathBuf>,
-    /// `--statsd.unixsocket-mode`, as octal text; anything else is warned of and ignored.
-    pub unixsocket_mode: String,
+    /// `--statsd.listen-udp`, each as `host:port`.
+    pub udp: Vec<String>,
+    /// `--statsd.listen-tcp`, each as `host:port`.
+    pub tcp: Vec<String>,
+    /// `--statsd.listen-unixgram`; `@name` is an abstract socket.
+    pub unixgram: Vec<PathBuf>,
+    /// `--statsd.listen-unixstream`, in the same way.
+    pub unixstream: Vec<PathBuf>,
+    /// `--statsd.unixsocket-*`.
+    pub access: Access,
     /// `--statsd.read-buffer`.
     pub read_buffer: ReadBuffer,
     /// `--lanes`: how many threads read; at least 1.
@@ -101,8 +113,8 @@ pub struct RelayConfig {
 pub enum BindError {
     /// All listeners are turned off.
     #[error(
-        "nothing to listen on; set at least one of `--statsd.listen-udp`, `--statsd.listen-tcp` \
-         and `--statsd.listen-unixgram`"
+        "nothing to listen on; set at least one of `--statsd.listen-udp`, `--statsd.listen-tcp`, \
+         `--statsd.listen-unixgram` and `--statsd.listen-unixstream`"
     )]
     NoListener,
     /// A flag holds no usable address.
@@ -116,7 +128,7 @@ pub enum BindError {
     /// The kernel refused; most often because another process holds the port.
     #[error("cannot listen on {transport} {address}")]
     Listen {
-        /// `UDP` or `TCP`.
+        /// `UDP`, `TCP` or `the Unix socket`.
         transport: &'static str,
         /// The address as it was given.
         address: String,
@@ -131,6 +143,9 @@ pub enum BindError {
         /// What the kernel said.
         source: io::Error,
     },
+    /// A socket that was passed to us cannot be used.
+    #[error("cannot use a socket that was passed")]
+    Inherited(#[source] io::Error),
     /// The Unix socket cannot be bound.
     #[error(transparent)]
     Unix(#[from] UnixError),
@@ -147,54 +162,97 @@ pub enum BindError {
 /// Every socket, bound and not yet read.
 #[derive(Debug)]
 pub struct Sockets {
-    udp: Vec<Arc<Socket>>,
-    tcp: Option<TcpListener>,
-    unix: Option<unix::Bound>,
+    /// Dealt to the lanes in turns; each address has as many sockets as there are lanes.
+    udp: Vec<Reader>,
+    unixgram: Vec<Reader>,
+    streams: Vec<Listener>,
+    /// Of the process before this one.
+    connections: Vec<Stream>,
     relay: Option<relay::Target>,
     lanes: usize,
-    streams: StreamLimits,
+    stream_limits: StreamLimits,
     compat: Compat,
     drops: KernelDrops,
 }
 
 impl Sockets {
-    /// Opens everything the configuration names; of port 0 all lanes get the one that the kernel
-    /// chose.
+    /// Opens everything the configuration names, and takes over what was passed; of port 0 all
+    /// lanes get the one that the kernel chose.
     ///
     /// # Errors
     /// Each variant of [`BindError`]; what was opened before is closed again.
-    pub fn bind(config: &Config) -> Result<Self, BindError> {
-        let lanes = config.lanes.max(1);
-        let relay = config.relay.as_ref().map(open_relay).transpose()?;
-        let udp_text = config.udp.as_deref().filter(|text| !text.is_empty());
-        let tcp_text = config.tcp.as_deref().filter(|text| !text.is_empty());
-        let path = config.unixgram.as_deref().filter(|path| !path.as_os_str().is_empty());
-        if udp_text.is_none() && tcp_text.is_none() && path.is_none() {
+    pub fn bind(config: &Config, inherited: Inherited) -> Result<Self, BindError> {
+        let mut sockets = Self {
+            udp: Vec::new(),
+            unixgram: Vec::new(),
+            streams: inherited.streams,
+            connections: Vec::new(),
+            relay: config.relay.as_ref().map(open_relay).transpose()?,
+            lanes: config.lanes.max(1),
+            stream_limits: config.streams,
+            compat: config.compat,
+            drops: KernelDrops::default(),
+        };
+        for socket in inherited.datagrams {
+            sockets.take_over(socket, config.read_buffer)?;
+        }
+        for text in &config.udp {
+            let bound = bind_udp(text, sockets.lanes, config.read_buffer)?;
+            sockets.udp.extend(bound);
+        }
+        for path in &config.unixgram {
+            sockets.unixgram.push(bind_unixgram(path, config)?);
+        }
+        for text in &config.tcp {
+            sockets.streams.push(Listener::tcp("--statsd.listen-tcp", text)?);
+        }
+        for path in &config.unixstream {
+            sockets.streams.push(Listener::unix(path, &config.access)?);
+        }
+        if sockets.udp.is_empty() && sockets.unixgram.is_empty() && sockets.streams.is_empty() {
             return Err(BindError::NoListener);
         }
-        let (udp, drops) = match udp_text {
-            Some(text) => bind_udp(text, lanes, config.read_buffer)?,
-            None => Default::default(),
-        };
-        let tcp = tcp_text.map(|text| listen_tcp("--statsd.listen-tcp", text)).transpose()?;
-        let unix = match path {
-            Some(path) => Some(bind_unix(path, config)?),
-            None => None,
-        };
-        let Config { streams, compat, .. } = *config;
-        Ok(Self { udp, tcp, unix, relay, lanes, streams, compat, drops })
+        let labelled = sockets.udp.iter().map(|reader| (udp_label(&reader.socket), &reader.socket));
+        sockets.drops = KernelDrops::new(labelled);
+        Ok(sockets)
     }
 
-    /// Returns the address that UDP is really received on.
-    #[must_use]
-    pub fn udp_addr(&self) -> Option<SocketAddr> {
-        self.udp.first().and_then(|socket| udp::local_address(socket).ok())
+    /// Reads a datagram socket that is not ours alone, and leaves it open at the end.
+    fn take_over(&mut self, socket: Socket, buffer: ReadBuffer) -> Result<(), BindError> {
+        let domain = socket.domain().map_err(BindError::Inherited)?;
+        let socket = Arc::new(socket);
+        if domain == Domain::UNIX {
+            self.unixgram.push(reader(socket, Source::Unixgram, End::LeftOpen)?);
+            return Ok(());
+        }
+        enlarge(std::slice::from_ref(&socket), &udp_label(&socket), buffer)?;
+        self.udp.push(reader(socket, Source::Udp, End::LeftOpen)?);
+        Ok(())
     }
 
-    /// Returns the address that TCP is really accepted on.
+    /// Returns the addresses that UDP is really received on.
     #[must_use]
-    pub fn tcp_addr(&self) -> Option<SocketAddr> {
-        self.tcp.as_ref().and_then(|listener| listener.local_addr().ok())
+    pub fn udp_addrs(&self) -> Vec<SocketAddr> {
+        let addresses = self.udp.iter().filter_map(|udp| udp::local_address(&udp.socket).ok());
+        let mut addresses: Vec<_> = addresses.collect();
+        addresses.dedup();
+        addresses
+    }
+
+    /// Returns the paths of the Unix datagram sockets.
+    #[must_use]
+    pub fn unixgram_paths(&self) -> Vec<String> {
+        let path = |reader: &Reader| {
+            let address = reader.socket.local_addr().ok()?;
+            Some(unix::path_of(&address.as_unix()?).display().to_string())
+        };
+        self.unixgram.iter().filter_map(path).collect()
+    }
+
+    /// Returns where connections are accepted.
+    #[must_use]
+    pub fn listeners(&self) -> &[Listener] {
+        &self.streams
     }
 
     /// Returns how many lanes there will be.
@@ -209,22 +267,41 @@ impl Sockets {
         self.drops.clone()
     }
 
-    /// Gives each lane its part: all a UDP socket, the first the rest.
-    fn deal(mut self, commands: &[UnboundedSender<Command>]) -> Vec<Inputs> {
-        let mut udp = self.udp.drain(..);
-        let peers = || Peers::new(commands.to_vec(), self.streams);
-        let mut tcp = self.tcp.map(|listener| (listener, peers()));
-        let mut unix = self.unix;
-        let deal_one = |_| Inputs {
-            udp: udp.next(),
-            unix: unix.take(),
-            tcp: tcp.take(),
+    /// Gives each lane its part: all UDP sockets in turns, the first the rest.
+    fn deal(self, peers: Peers, passing: &Arc<Mutex<Vec<Passing>>>) -> Vec<Inputs> {
+        let lane = || Inputs {
+            readers: Vec::new(),
+            listeners: Vec::new(),
             relay: self.relay.clone(),
             compat: self.compat,
             drops: self.drops.clone(),
+            passing: Arc::clone(passing),
         };
-        (0..self.lanes).map(deal_one).collect()
+        let mut lanes: Vec<Inputs> = (0..self.lanes).map(|_| lane()).collect();
+        for (reader, number) in self.udp.into_iter().zip((0..self.lanes).cycle()) {
+            if let Some(lane) = lanes.get_mut(number) {
+                lane.readers.push(reader);
+            }
+        }
+        if let Some(first) = lanes.first_mut() {
+            first.readers.extend(self.unixgram);
+            first.listeners = self.streams.into_iter().map(|one| (one, peers.clone())).collect();
+        }
+        lanes
     }
+}
+
+fn udp_label(socket: &Socket) -> String {
+    udp::local_address(socket).map_or_else(|_| "udp".to_owned(), |address| format!("udp:{address}"))
+}
+
+fn reader(socket: Arc<Socket>, source: Source, end: End) -> Result<Reader, BindError> {
+    Reader::new(socket, source, end).map_err(BindError::Inherited)
+}
+
+fn enlarge(sockets: &[Arc<Socket>], name: &str, buffer: ReadBuffer) -> Result<(), BindError> {
+    udp::enlarge(sockets, name, buffer)
+        .map_err(|source| BindError::ReadBuffer { listener: name.to_owned(), source })
 }
 
 fn open_relay(config: &RelayConfig) -> Result<relay::Target, BindError> {
@@ -235,50 +312,29 @@ fn open_relay(config: &RelayConfig) -> Result<relay::Target, BindError> {
         .map_err(|source| BindError::Relay { address: config.address.clone(), source })
 }
 
-fn bind_udp(
-    text: &str,
-    lanes: usize,
-    buffer: ReadBuffer,
-) -> Result<(Vec<Arc<Socket>>, KernelDrops), BindError> {
+fn bind_udp(text: &str, lanes: usize, buffer: ReadBuffer) -> Result<Vec<Reader>, BindError> {
     let failed = |source| BindError::Listen { transport: "UDP", address: text.to_owned(), source };
     let listen = ListenAddress::parse(text)
         .map_err(|source| BindError::Address { flag: "--statsd.listen-udp", source })?;
     let sockets = udp::bind(listen, lanes).map_err(failed)?;
-    let name = match sockets.first() {
-        Some(first) => format!("udp:{}", udp::local_address(first).map_err(failed)?),
-        None => "udp".to_owned(),
-    };
-    udp::enlarge(&sockets, &name, buffer)
-        .map_err(|source| BindError::ReadBuffer { listener: name.clone(), source })?;
-    let drops = KernelDrops::new(name, &sockets);
-    Ok((sockets, drops))
+    if let Some(first) = sockets.first() {
+        enlarge(&sockets, &udp_label(first), buffer)?;
+    }
+    let readers = sockets.into_iter();
+    let readers = readers.map(|socket| Reader::new(socket, Source::Udp, End::Closed(None)));
+    readers.collect::<io::Result<_>>().map_err(failed)
 }
 
-/// Opens a listening TCP socket on the address that a flag gives, as Go would: `:9102` is every
-/// address of both families.
-///
-/// # Errors
-/// [`BindError::Address`] or [`BindError::Listen`].
-pub fn listen_tcp(flag: &'static str, text: &str) -> Result<TcpListener, BindError> {
-    let listen =
-        ListenAddress::parse(text).map_err(|source| BindError::Address { flag, source })?;
-    tcp::bind(listen).map_err(|source| BindError::Listen {
-        transport: "TCP",
-        address: text.to_owned(),
-        source,
-    })
-}
-
-fn bind_unix(path: &std::path::Path, config: &Config) -> Result<unix::Bound, BindError> {
-    let bound = unix::bind(path, &config.unixsocket_mode)?;
+fn bind_unixgram(path: &Path, config: &Config) -> Result<Reader, BindError> {
+    let unix::Bound { socket, file } = unix::bind(path, Type::DGRAM, &config.access)?;
+    let socket = Arc::new(socket);
     // By default nothing is asked for: the kernel bounds such a queue by the number of datagrams
     // and makes senders wait, so that nothing is dropped in it.
     if let ReadBuffer::Given(_) = config.read_buffer {
-        let listener = unix::display_name(path);
-        udp::enlarge(std::slice::from_ref(&bound.socket), &listener, config.read_buffer)
-            .map_err(|source| BindError::ReadBuffer { listener, source })?;
+        enlarge(std::slice::from_ref(&socket), &unix::display_name(path), config.read_buffer)?;
     }
-    Ok(bound)
+    let failed = |source| UnixError::Bind { path: path.to_owned(), source };
+    Ok(Reader::new(socket, Source::Unixgram, End::Closed(file)).map_err(failed)?)
 }
 
 /// Why the lanes cannot be started.
@@ -309,19 +365,27 @@ pub struct Lanes {
     threads: Vec<JoinHandle<()>>,
     /// Disconnected when the last lane has ended.
     ended: std_mpsc::Receiver<()>,
+    /// Connections that the lanes hand over.
+    passing: Arc<Mutex<Vec<Passing>>>,
 }
 
-/// Starts one thread per lane, `lane-0` and so on, and reads from here on.
+/// Starts one thread per lane, `lane-0` and so on, and reads from here on; `unfinished` has what
+/// connections that were handed over have brought of incomplete lines, in their order.
 ///
 /// # Errors
 /// Each variant of [`StartError`]; lanes that ran already are ended.
-pub fn start(sockets: Sockets, ingests: Vec<Ingest>) -> Result<Lanes, StartError> {
-    start_with(sockets, ingests)
+pub fn start(
+    sockets: Sockets,
+    ingests: Vec<Ingest>,
+    unfinished: Vec<Vec<u8>>,
+) -> Result<Lanes, StartError> {
+    start_with(sockets, ingests, unfinished)
 }
 
 fn start_with<S: Sink + Send + 'static>(
-    sockets: Sockets,
+    mut sockets: Sockets,
     sinks: Vec<S>,
+    unfinished: Vec<Vec<u8>>,
 ) -> Result<Lanes, StartError> {
     if sinks.len() != sockets.lanes {
         return Err(StartError::LaneCount { lanes: sockets.lanes, ingests: sinks.len() });
@@ -329,8 +393,15 @@ fn start_with<S: Sink + Send + 'static>(
     let (senders, receivers): (Vec<_>, Vec<UnboundedReceiver<Command>>) =
         sinks.iter().map(|_| unbounded_channel()).unzip();
     let (alive, ended) = std_mpsc::channel();
-    let inputs = sockets.deal(&senders);
-    let mut lanes = Lanes { orders: Orders::new(senders), threads: Vec::new(), ended };
+    let passing = Arc::default();
+    let peers = Peers::new(senders.clone(), sockets.stream_limits);
+    let unfinished = unfinished.into_iter().chain(std::iter::repeat_with(Vec::new));
+    for (stream, unfinished) in sockets.connections.drain(..).zip(unfinished) {
+        // No lane has ended before it began; the place was granted by the process before this one.
+        drop(peers.hand_out(stream, peers.reserve_another(), unfinished));
+    }
+    let inputs = sockets.deal(peers, &passing);
+    let mut lanes = Lanes { orders: Orders::new(senders), threads: Vec::new(), ended, passing };
     for (lane, ((inputs, sink), commands)) in
         inputs.into_iter().zip(sinks).zip(receivers).enumerate()
     {
@@ -374,11 +445,15 @@ impl Lanes {
     /// What cannot be read within `patience`, for instance because a TCP peer goes on sending, is
     /// left.
     pub fn stop(mut self, patience: Duration) {
-        self.orders.stop(Instant::now() + patience);
+        self.orders.stop(Stop { deadline: Instant::now() + patience, manner: Manner::Close });
         if self.ended.recv_timeout(patience + GRACE) == Err(std_mpsc::RecvTimeoutError::Timeout) {
             error!("A lane did not end in time; what it had not yet read is lost.");
             return;
         }
+        self.join();
+    }
+
+    fn join(&mut self) {
         for thread in self.threads.drain(..) {
             let name = thread.thread().name().unwrap_or_default().to_owned();
             if thread.join().is_err() {
@@ -390,7 +465,7 @@ impl Lanes {
 
 impl Drop for Lanes {
     fn drop(&mut self) {
-        self.orders.stop(Instant::now());
+        self.orders.stop(Stop { deadline: Instant::now(), manner: Manner::Close });
     }
 }
 
@@ -399,7 +474,8 @@ mod tests {
     use std::collections::HashMap;
     use std::io::{Read, Write};
     use std::net::{Shutdown, TcpStream, UdpSocket};
-    use std::os::unix::net::UnixDatagram;
+    use std::os::unix::net::{UnixDatagram, UnixStream};
+    use std::sync::atomic::{AtomicBool, Ordering};
     use std::time::Instant;
 
     use parking_lot::Mutex;
@@ -476,7 +552,7 @@ mod tests {
     fn lines_arrive_by_every_way() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("statsd.sock");
-        let rig = rig(&Config { unixgram: Some(path.clone()), lanes: 3, ..config() });
+        let rig = rig(&Config { unixgram: vec![path.clone()], lanes: 3, ..config() });
         let udp = client();
         let from = udp.local_addr().unwrap();
         udp.send_to(b"udp:1|c", rig.udp).unwrap();
@@ -498,37 +574,104 @@ mod tests {
     }
 
     #[test]
+    fn each_kind_of_listener_may_be_there_several_times() {
+        let dir = tempfile::tempdir().unwrap();
+        let paths = |name: &str| {
+            vec![dir.path().join(format!("{name}1")), dir.path().join(format!("{name}2"))]
+        };
+        let (grams, streams) = (paths("gram"), paths("stream"));
+        let twice = || vec!["127.0.0.1:0".to_owned(); 2];
+        let config = Config {
+            udp: twice(),
+            tcp: twice(),
+            unixgram: grams.clone(),
+            unixstream: streams.clone(),
+            lanes: 2,
+            ..config()
+        };
+        let sockets = bind(&config).unwrap();
+        let udp = sockets.udp_addrs();
+        let tcp: Vec<_> = sockets.listeners().iter().filter_map(Listener::tcp_addr).collect();
+        assert_eq!((udp.len(), tcp.len()), (2, 2));
+        let rig = rig_of(sockets);
+        assert_eq!(rig.drops.read().len(), 2);
+        for (number, address) in udp.iter().enumerate() {
+            client().send_to(format!("udp{number}:1|c").as_bytes(), address).unwrap();
+        }
+        for (number, path) in grams.iter().enumerate() {
+            let line = format!("gram{number}:1|c");
+            UnixDatagram::unbound().unwrap().send_to(line.as_bytes(), path).unwrap();
+        }
+        let tcp: Vec<_> = tcp.iter().map(|address| TcpStream::connect(address).unwrap()).collect();
+        for mut stream in &tcp {
+            stream.write_all(b"tcp:1|c\n").unwrap();
+        }
+        let unix: Vec<_> = streams.iter().map(|path| UnixStream::connect(path).unwrap()).collect();
+        { &unix[0] }.write_all(b"line:1|c\n").unwrap();
+        { &unix[1] }.write_all(b"\x0b\0\0\0frame:1|c\nb\x03\0\0\0c:2").unwrap();
+        rig.wait_until(|record| record.datagrams.len() == 4 && record.lines.len() == 6);
+        let record = rig.stop();
+        assert_eq!(record.count(Stat::TcpConnections), 2);
+        assert_eq!(record.count(Stat::UnixstreamConnections), 2);
+        assert!(record.lines.contains(&b"frame:1|c".to_vec()), "{:?}", record.lines);
+        assert!(grams.iter().chain(&streams).all(|path| !path.exists()));
+    }
+
+    #[test]
+    fn an_inherited_socket_outlives_us_and_keeps_what_we_do_not_read() {
+        let kept = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let address = kept.local_addr().unwrap();
+        let none = Config { udp: vec![], tcp: vec![], ..config() };
+        for round in 0..2_usize {
+            let datagrams = vec![Socket::from(kept.try_clone().unwrap())];
+            let inherited = Inherited { datagrams, ..Inherited::default() };
+            let sockets = Sockets::bind(&none, inherited).unwrap();
+            assert_eq!(sockets.kernel_drops().read(), [(format!("udp:{address}"), 0)]);
+            let recorder = Recorder::default();
+            let lanes = start_with(sockets, vec![recorder.clone()], Vec::new()).unwrap();
+            client().send_to(b"running:1|c", address).unwrap();
+            let deadline = Instant::now() + Duration::from_secs(20);
+            while recorder.0.lock().datagrams.len() < round + 1 {
+                assert!(Instant::now() < deadline);
+                thread::sleep(Duration::from_millis(2));
+            }
+            lanes.stop(Duration::from_secs(20));
+            client().send_to(b"between:1|c", address).unwrap();
+        }
+    }
+
+    #[test]
     fn a_second_server_on_the_same_port_is_refused() {
         for (first, second) in [(1, 1), (1, 3), (3, 1), (3, 3)] {
-            let owner = Sockets::bind(&Config { lanes: first, ..config() }).unwrap();
-            let udp = owner.udp_addr().unwrap().to_string();
-            let tcp = owner.tcp_addr().unwrap().to_string();
-            let taken = Config { lanes: second, udp: Some(udp.clone()), tcp: None, ..config() };
+            let owner = bind(&Config { lanes: first, ..config() }).unwrap();
+            let udp = owner.udp_addrs()[0].to_string();
+            let tcp = tcp_addr(&owner).to_string();
+            let taken = Config { lanes: second, udp: vec![udp.clone()], tcp: vec![], ..config() };
             check_refused(&taken, &format!("cannot listen on UDP {udp}"));
-            let taken = Config { lanes: second, udp: None, tcp: Some(tcp.clone()), ..config() };
+            let taken = Config { lanes: second, udp: vec![], tcp: vec![tcp.clone()], ..config() };
             check_refused(&taken, &format!("cannot listen on TCP {tcp}"));
         }
     }
 
     #[test]
     fn an_unusable_configuration_names_its_flag() {
-        let off = Config { udp: Some(String::new()), tcp: None, ..config() };
+        let off = Config { udp: vec![], tcp: vec![], ..config() };
         check_refused(&off, "nothing to listen on");
-        let udp = Config { udp: Some("127.0.0.1".into()), ..config() };
+        let udp = Config { udp: vec!["127.0.0.1".into()], ..config() };
         check_refused(&udp, "bad address in `--statsd.listen-udp`");
-        let tcp = Config { tcp: Some("127.0.0.1:99999".into()), ..config() };
+        let tcp = Config { tcp: vec!["127.0.0.1:99999".into()], ..config() };
         check_refused(&tcp, "bad address in `--statsd.listen-tcp`");
         let relay = RelayConfig { address: "127.0.0.1".into(), packet_length: 1400 };
         let relay = Config { relay: Some(relay), ..config() };
         check_refused(&relay, "bad address in `--statsd.relay.address`");
         let path = std::env::temp_dir();
-        check_refused(&Config { unixgram: Some(path), ..config() }, "exists and is no socket");
+        check_refused(&Config { unixgram: vec![path], ..config() }, "exists and is no socket");
     }
 
     #[test]
     fn every_lane_needs_an_ingest() {
-        let sockets = Sockets::bind(&Config { lanes: 2, ..config() }).unwrap();
-        let error = start_with(sockets, vec![Recorder::default()]).unwrap_err();
+        let sockets = bind(&Config { lanes: 2, ..config() }).unwrap();
+        let error = start_with(sockets, vec![Recorder::default()], Vec::new()).unwrap_err();
         assert_eq!(error.to_string(), "1 ingests for 2 lanes");
     }
 
@@ -556,13 +699,13 @@ mod tests {
     fn what_was_queued_is_read_before_the_end() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("statsd.sock");
-        let config = Config { unixgram: Some(path.clone()), ..config() };
-        let sockets = Sockets::bind(&config).unwrap();
+        let config = Config { unixgram: vec![path.clone()], ..config() };
+        let sockets = bind(&config).unwrap();
         for _ in 0..200 {
-            client().send_to(b"a:1|c", sockets.udp_addr().unwrap()).unwrap();
+            client().send_to(b"a:1|c", sockets.udp_addrs()[0]).unwrap();
         }
         UnixDatagram::unbound().unwrap().send_to(b"b:1|c", &path).unwrap();
-        let mut stream = TcpStream::connect(sockets.tcp_addr().unwrap()).unwrap();
+        let mut stream = TcpStream::connect(tcp_addr(&sockets)).unwrap();
         stream.write_all(b"c:1|c\nd:1|c").unwrap();
         let record = rig_of(sockets).stop();
         assert_eq!(record.datagrams.len(), 201);
@@ -570,20 +713,70 @@ mod tests {
     }
 
     #[test]
+    fn lanes_that_hand_over_lose_nothing_to_those_that_follow() {
+        let dir = tempfile::tempdir().unwrap();
+        let unixgram = vec![dir.path().join("statsd.sock")];
+        let config = Config { unixgram, lanes: 2, ..config() };
+        let mut sockets = Sockets::bind(&config, Inherited::default()).unwrap();
+        let (udp, tcp) = (sockets.udp_addrs()[0], sockets.listeners()[0].tcp_addr().unwrap());
+        let recorder = Recorder::default();
+        let is_over = AtomicBool::new(false);
+        let mut stream = TcpStream::connect(tcp).unwrap();
+        let (sent, record) = thread::scope(|scope| {
+            let sender = scope.spawn(|| {
+                let (client, mut sent) = (client(), 0);
+                while !is_over.load(Ordering::Relaxed) {
+                    client.send_to(b"a:1|c", udp).unwrap();
+                    sent += 1;
+                    thread::sleep(Duration::from_micros(100));
+                }
+                sent
+            });
+            let mut unfinished = Vec::new();
+            for number in 1..=20 {
+                let spare = sockets.spare().unwrap();
+                let lanes = start_with(sockets, vec![recorder.clone(); 2], unfinished).unwrap();
+                stream.write_all(b"b:1|c\nb:").unwrap();
+                let deadline = Instant::now() + Duration::from_secs(20);
+                while recorder.0.lock().lines.len() < number * 2 - 1 {
+                    assert!(Instant::now() < deadline, "{number}: {:?}", recorder.0.lock().lines);
+                    thread::sleep(Duration::from_millis(1));
+                }
+                spare.pass_files_on();
+                let mut connections = lanes.hand_over(Duration::from_secs(20));
+                assert_eq!(connections.len(), 1);
+                unfinished = vec![std::mem::take(&mut connections[0].unfinished)];
+                sockets = Sockets::resume(&config, Passed::of(spare, connections)).unwrap();
+                stream.write_all(b"2|c\n").unwrap();
+            }
+            is_over.store(true, Ordering::Relaxed);
+            let sent = sender.join().unwrap();
+            let lanes = start_with(sockets, vec![recorder.clone(); 2], unfinished).unwrap();
+            lanes.stop(Duration::from_secs(20));
+            (sent, std::mem::take(&mut *recorder.0.lock()))
+        });
+        assert_eq!(record.datagrams.len(), sent);
+        let whole = [b"b:1|c".to_vec(), b"b:2|c".to_vec()];
+        assert_eq!(record.lines, whole.iter().cycle().take(40).cloned().collect::<Vec<_>>());
+        assert_eq!(record.count(Stat::TcpConnections), 1);
+        assert!(!config.unixgram[0].exists(), "the last ones remove it");
+    }
+
+    #[test]
     fn the_port_is_free_after_the_end() {
         let rig = rig(&Config { lanes: 2, ..config() });
-        let same = Config { udp: Some(rig.udp.to_string()), ..config() };
+        let same = Config { udp: vec![rig.udp.to_string()], ..config() };
         rig.stop();
-        assert!(Sockets::bind(&same).is_ok());
+        assert!(bind(&same).is_ok());
     }
 
     #[test]
     fn lanes_that_are_dropped_end() {
         let Rig { lanes, udp, .. } = rig(&Config { lanes: 2, ..config() });
         drop(lanes);
-        let same = Config { udp: Some(udp.to_string()), ..config() };
+        let same = Config { udp: vec![udp.to_string()], ..config() };
         let deadline = Instant::now() + Duration::from_secs(20);
-        while Sockets::bind(&same).is_err() {
+        while bind(&same).is_err() {
             assert!(Instant::now() < deadline);
             thread::sleep(Duration::from_millis(2));
         }
@@ -695,7 +888,7 @@ mod tests {
     fn a_datagram_that_was_cut_off_is_counted() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("statsd.sock");
-        let rig = rig(&Config { unixgram: Some(path.clone()), ..config() });
+        let rig = rig(&Config { unixgram: vec![path.clone()], ..config() });
         let client = UnixDatagram::unbound().unwrap();
         client.send_to(&b"a:1|c\n".repeat(11_000), &path).unwrap();
         client.send_to(&vec![b'x'; 66_000], &path).unwrap();
@@ -729,7 +922,7 @@ mod tests {
 
     #[track_caller]
     fn check_refused(config: &Config, expected: &str) {
-        match Sockets::bind(config) {
+        match bind(config) {
             Ok(_) => panic!("{config:?} was bound"),
             Err(error) => assert!(error.to_string().contains(expected), "{error}"),
         }
@@ -737,10 +930,16 @@ mod tests {
 
     fn config() -> Config {
         Config {
-            udp: Some("127.0.0.1:0".into()),
-            tcp: Some("127.0.0.1:0".into()),
-            unixgram: None,
-            unixsocket_mode: "755".into(),
+            udp: vec!["127.0.0.1:0".into()],
+            tcp: vec!["127.0.0.1:0".into()],
+            unixgram: vec![],
+            unixstream: vec![],
+            access: Access {
+                flags: "--statsd",
+                mode: "755".into(),
+                owner: String::new(),
+                group: String::new(),
+            },
             read_buffer: ReadBuffer::Default,
             lanes: 1,
             relay: None,
@@ -750,15 +949,23 @@ mod tests {
     }
 
     fn rig(config: &Config) -> Rig {
-        rig_of(Sockets::bind(config).unwrap())
+        rig_of(bind(config).unwrap())
     }
 
     fn rig_of(sockets: Sockets) -> Rig {
         let recorder = Recorder::default();
-        let (udp, tcp) = (sockets.udp_addr().unwrap(), sockets.tcp_addr().unwrap());
+        let (udp, tcp) = (sockets.udp_addrs()[0], tcp_addr(&sockets));
         let drops = sockets.kernel_drops();
         let sinks = vec![recorder.clone(); sockets.lanes()];
-        Rig { recorder, lanes: start_with(sockets, sinks).unwrap(), udp, tcp, drops }
+        Rig { recorder, lanes: start_with(sockets, sinks, Vec::new()).unwrap(), udp, tcp, drops }
+    }
+
+    fn bind(config: &Config) -> Result<Sockets, BindError> {
+        Sockets::bind(config, Inherited::default())
+    }
+
+    fn tcp_addr(sockets: &Sockets) -> SocketAddr {
+        sockets.listeners().iter().find_map(Listener::tcp_addr).unwrap()
     }
 
     fn client() -> UdpSocket {

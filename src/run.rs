@@ -1,43 +1,50 @@
 //! Config to running threads; order of starting and of shutdown.
 
 use std::fs::File;
-use std::io::BufWriter;
-use std::net::{SocketAddr, TcpListener};
+use std::io::{BufWriter, Seek};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context;
-use foldhash::fast::RandomState;
 use tokio::runtime::{Builder, Runtime};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
-use crate::aggregate::Registry;
 use crate::config::Config;
-use crate::expose::own::{self, Sources};
-use crate::ingest::{self, Ingest, Order};
+use crate::expose::own::Sources;
+use crate::ingest::Order;
 use crate::map::{Rules, preset};
-use crate::net::{self, Lanes, Orders, Sockets};
-use crate::telemetry::{Telemetry, log};
-use crate::web;
+use crate::net::{self, KernelDrops, Lanes, Listener, Orders, Passing, Spare};
+use crate::state::Source;
+use crate::state::codec::Packing;
+use crate::telemetry::log;
+use crate::web::{self, Guard};
 
 pub mod housekeeping;
 pub mod reload;
+pub mod ending;
+mod handover;
+mod state;
 pub mod inventory;
 mod api;
+mod sockets;
+mod systemd;
 pub mod site;
 pub mod grafana;
 
+use ending::{Farewell, Leave, Wishes};
 use grafana::Connected;
+use handover::Successor;
 use housekeeping::Housekeeping;
 use reload::Reloader;
 use site::Site;
+use sockets::Opened;
+use state::{Beginning, Saver};
 
 /// How long lanes may take to read what has arrived before they end.
 const DRAIN: Duration = Duration::from_secs(2);
@@ -50,11 +57,12 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
     log::init(config.log.level, config.log.format);
     info!(version = env!("CARGO_PKG_VERSION"), compat = ?config.compat, "Starting tallyd");
     let rules = load_rules(config)?;
+    let guard = guard(config)?;
     if config.check_only {
         info!("Configuration check successful, exiting");
         return Ok(());
     }
-    Server::start(config, Arc::new(rules))?.serve()
+    Server::start(config, Arc::new(rules), guard)?.serve(config.restarts.max_wait)
 }
 
 fn load_rules(config: &Config) -> anyhow::Result<Rules> {
@@ -77,6 +85,12 @@ fn load_rules(config: &Config) -> anyhow::Result<Rules> {
     Ok(loaded.rules.with_intake(base).with_behind(presets))
 }
 
+/// Reads the file about TLS, users and what else is before the site.
+fn guard(config: &Config) -> anyhow::Result<Option<Arc<Guard>>> {
+    let file = config.web.config_file.as_deref();
+    Ok(file.map(Guard::load).transpose()?.map(Arc::new))
+}
+
 fn dump_fsm(rules: &Rules, path: &Path) -> anyhow::Result<()> {
     let file = File::create(path).with_context(|| format!("cannot create {}", path.display()))?;
     rules
@@ -87,105 +101,246 @@ fn dump_fsm(rules: &Rules, path: &Path) -> anyhow::Result<()> {
 /// Everything that runs.
 struct Server {
     lanes: Lanes,
-    housekeeping: thread::JoinHandle<()>,
-    stop_housekeeping: mpsc::Sender<()>,
-    runtime: Runtime,
-    web: JoinHandle<std::io::Result<()>>,
-    stop_web: oneshot::Sender<()>,
+    drops: KernelDrops,
+    housekeeping: Worker<()>,
+    saver: Option<Worker<Saver>>,
+    web: WebServer,
     /// Keeps dashboards in Grafana.
     keeper: Option<JoinHandle<()>>,
     site: Arc<Site>,
     reloader: Arc<Reloader>,
-    quit: Arc<Notify>,
+    wishes: Wishes,
+    successor: Successor,
+    /// What is handed to it.
+    spare: Spare,
+    source: Source,
 }
 
 impl Server {
     /// Binds every socket before it starts any thread, so a taken port fails the start.
-    fn start(config: &Config, rules: Arc<Rules>) -> anyhow::Result<Self> {
-        let start = Instant::now();
-        let sockets = Sockets::bind(&config.net)?;
-        let listener = net::listen_tcp("--web.listen-address", &config.web.listen_address)?;
-        log_addresses(&sockets, config, &listener);
-
-        let own_names = own::NAMES.iter().map(|name| (*name).to_owned());
-        let registry = Registry::new(config.compat, own_names);
-        let registry = Arc::new(registry.with_series_limit(config.limits.series));
-        let telemetry = Arc::new(Telemetry::default());
-        telemetry.process.loaded_mappings.store(rules.len() as u64, Ordering::Relaxed);
+    fn start(
+        config: &Config,
+        rules: Arc<Rules>,
+        guard: Option<Arc<Guard>>,
+    ) -> anyhow::Result<Self> {
+        let successor = Successor::new()?;
+        let Opened { sockets, web: listeners, spare, state } = sockets::open(config)?;
+        let file = state::claim(config)?;
+        let Beginning { ingests, source, unfinished } =
+            Beginning::new(config, &rules, state, file.as_ref())?;
+        let clock = source.clock;
         let drops = sockets.kernel_drops();
-        let ingests = ingests(config, Arc::clone(&rules), start, &registry, &telemetry);
         let grafana = grafana::connect(config.grafana.as_ref(), config.compat)?;
-        let lanes = net::start(sockets, ingests)?;
+        // Threads that begin from here on leave signals to this one.
+        handover::block_signals()?;
+        let lanes = net::start(sockets, ingests, unfinished)?;
         let orders = lanes.orders();
 
         if let Some(queue) = config.event_queue {
             start_flushing(queue.interval, orders.clone())?;
         }
-        let housekeeping = Housekeeping::new(&registry, &orders, &drops, start);
-        let (stop_housekeeping, stopped) = mpsc::channel();
-        let housekeeping = thread::Builder::new()
-            .name("housekeeping".to_owned())
-            .spawn(move || {
-                yield_to_lanes();
-                housekeeping.run(&stopped);
-            })
-            .context("cannot start the housekeeping thread")?;
+        let housekeeping = Housekeeping::new(&source.registry, &orders, &drops, clock.start);
+        let housekeeping = Worker::start("housekeeping", move |stop| housekeeping.run(stop))?;
+        let saver = file.map(|file| {
+            let saver = Saver::new(file, source.clone(), config.restarts.state_interval);
+            Worker::start("state", move |stop| saver.run(stop))
+        });
 
         let file = config.mapping.file.clone();
-        let reloader = Reloader::new(file, config.compat, orders, Arc::clone(&telemetry), rules)
+        let telemetry = Arc::clone(&source.telemetry);
+        let reloader = Reloader::new(file, config.compat, orders, telemetry, rules)
             .with_intake(config.limits.intake.clone());
         let reloader = Arc::new(reloader);
         let sources = Sources {
-            telemetry,
-            registry,
-            drops,
+            telemetry: Arc::clone(&source.telemetry),
+            registry: Arc::clone(&source.registry),
+            drops: drops.clone(),
             relay_target: config.net.relay.as_ref().map(|relay| relay.address.clone()),
             has_mapper_cache: config.mapping.cache.entries > 0,
             compat: config.compat,
         };
         let quit = Arc::new(Notify::new());
-        let site = Site::new(sources, Arc::clone(&reloader), start, Arc::clone(&quit));
-        let site = Arc::new(site.with_grafana(grafana.as_ref().map(Connected::status)));
-        let runtime = web_runtime()?;
-        let (stop_web, stopping) = oneshot::channel();
-        let shutdown = async { drop(stopping.await) };
-        let backend = Arc::clone(&site);
-        let web = runtime.spawn(web::serve(listener, web_config(config), backend, shutdown));
-        let keeper = grafana.map(|grafana| runtime.spawn(grafana.keeper(&site).run()));
+        let site = Site::new(sources, Arc::clone(&reloader), clock, Arc::clone(&quit));
+        let site = site.with_grafana(grafana.as_ref().map(Connected::status));
+        let site = Arc::new(site.with_guard(guard.clone()));
+        let web = WebServer::start(listeners, web_config(config, guard), &site)?;
+        let keeper = grafana.map(|grafana| web.runtime.spawn(grafana.keeper(&site).run()));
+        let wishes = {
+            let _inside = web.runtime.enter();
+            Wishes::new(&quit)?
+        };
+        handover::unblock_signals()?;
         site.set_ready(true);
+        systemd::ready();
         Ok(Self {
             lanes,
+            drops,
             housekeeping,
-            stop_housekeeping,
-            runtime,
+            saver: saver.transpose()?,
             web,
-            stop_web,
             keeper,
             site,
             reloader,
-            quit,
+            wishes,
+            successor,
+            spare,
+            source,
         })
     }
 
     /// Serves until a signal or a client says that it is enough.
-    fn serve(self) -> anyhow::Result<()> {
-        self.runtime.block_on(wait(&self.reloader, &self.quit))?;
+    fn serve(mut self, max_wait: Duration) -> anyhow::Result<()> {
+        loop {
+            match self.web.runtime.block_on(self.wishes.wait(&self.reloader)) {
+                Leave::End => return self.end(max_wait),
+                Leave::HandOver => {
+                    // From here on a signal waits for the successor, but for the last ones.
+                    handover::block_signals()?;
+                    if self.web.runtime.block_on(self.wishes.is_to_end()) {
+                        return self.end(max_wait);
+                    }
+                    let Err(error) = self.successor.check() else { return self.hand_over() };
+                    handover::unblock_signals()?;
+                    let failures = &self.source.telemetry.state.failed_handovers;
+                    failures.fetch_add(1, Ordering::Relaxed);
+                    let error = format!("{error:#}");
+                    error!(error, "A successor would not start; going on.");
+                }
+            }
+        }
+    }
+
+    /// Ends, for up to `max_wait` only when everything has been scraped.
+    fn end(mut self, max_wait: Duration) -> anyhow::Result<()> {
         self.site.set_ready(false);
+        systemd::stopping();
         // Whatever it waits for: what it has not written, the next start will.
         if let Some(keeper) = self.keeper {
             keeper.abort();
         }
+        let mut farewell = Farewell::new(&self.site, &mut self.wishes, max_wait);
+        self.web.runtime.block_on(farewell.while_receiving());
+        // Clients that connect from here on are to be told that nobody is there.
+        drop(self.spare);
+        // Who is told that nothing is taken any more shall also find it counted on the last page.
+        let sockets = self.drops.hold();
         self.lanes.stop(DRAIN);
-        drop(self.stop_housekeeping);
-        if self.housekeeping.join().is_err() {
-            error!("The housekeeping thread panicked.");
+        self.housekeeping.stop();
+        if let Some(saver) = self.saver.and_then(Worker::stop) {
+            saver.save();
         }
-        drop(self.stop_web);
-        self.runtime.block_on(self.web)??;
+        self.web.runtime.block_on(farewell.after_receiving());
+        let runtime = self.web.stop()?;
+        drop(sockets);
         // A name that is still being looked up would hold the end up for as long as that takes.
-        self.runtime.shutdown_background();
+        runtime.shutdown_background();
         info!("Stopped.");
         Ok(())
+    }
+
+    /// Makes room for a successor, which begins with the sockets, connections and numbers that there
+    /// are. Everything that takes long happens while lines are still taken in; what comes after that
+    /// waits in the sockets.
+    fn hand_over(mut self) -> anyhow::Result<()> {
+        info!("Handing over to a successor.");
+        systemd::reloading();
+        self.spare.pass_files_on();
+        if let Some(keeper) = self.keeper {
+            keeper.abort();
+        }
+        self.web.stop()?.shutdown_timeout(DRAIN);
+        self.housekeeping.stop();
+        let saver = self.saver.and_then(Worker::stop);
+        let connections = self.lanes.hand_over(DRAIN);
+        self.source.handovers += 1;
+        let failure = pass_on(&self.source, self.spare, &connections, &self.successor);
+        // There is no way back to the sockets, but what was counted need not be lost.
+        if let Some(saver) = saver {
+            saver.save();
+        }
+        Err(failure.context("cannot hand over"))
+    }
+}
+
+/// Starts the successor with everything that there is; returns only what has kept it from that.
+fn pass_on(
+    source: &Source,
+    mut spare: Spare,
+    connections: &[Passing],
+    successor: &Successor,
+) -> anyhow::Error {
+    let unfinished: Vec<_> = connections.iter().map(|one| one.unfinished.clone()).collect();
+    let state = handover::memory("tallyd-state").and_then(|mut memory| {
+        source.write(&memory, Packing::Plain, &unfinished)?;
+        memory.rewind()?;
+        spare.add_connections(connections)?;
+        Ok(memory)
+    });
+    match state {
+        Ok(state) => successor.take_over(spare, state),
+        Err(error) => error.into(),
+    }
+}
+
+/// The web server and its threads.
+struct WebServer {
+    runtime: Runtime,
+    server: JoinHandle<std::io::Result<()>>,
+    stop: oneshot::Sender<()>,
+}
+
+impl WebServer {
+    fn start(
+        listeners: Vec<Listener>,
+        config: web::Config,
+        site: &Arc<Site>,
+    ) -> anyhow::Result<Self> {
+        let runtime = web_runtime()?;
+        let (stop, stopping) = oneshot::channel();
+        let shutdown = async { drop(stopping.await) };
+        let backend = Arc::clone(site);
+        let server = runtime.spawn(web::serve(listeners, config, backend, shutdown));
+        Ok(Self { runtime, server, stop })
+    }
+
+    /// Answers the requests that there are; what else runs on the threads goes on.
+    fn stop(self) -> anyhow::Result<Runtime> {
+        drop(self.stop);
+        self.runtime.block_on(self.server)??;
+        Ok(self.runtime)
+    }
+}
+
+/// A thread that works at low priority until it is told to stop.
+struct Worker<T> {
+    thread: thread::JoinHandle<T>,
+    stop: mpsc::Sender<()>,
+}
+
+impl<T: Send + 'static> Worker<T> {
+    /// Starts `work`, which is to end when the other end of what it is given is gone.
+    fn start(
+        name: &str,
+        work: impl FnOnce(&mpsc::Receiver<()>) -> T + Send + 'static,
+    ) -> anyhow::Result<Self> {
+        let (stop, stopped) = mpsc::channel();
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(move || {
+            yield_to_lanes();
+            work(&stopped)
+        });
+        let thread = thread.with_context(|| format!("cannot start the {name} thread"))?;
+        Ok(Self { thread, stop })
+    }
+
+    /// Ends the thread; what its work returned.
+    fn stop(self) -> Option<T> {
+        drop(self.stop);
+        let name = self.thread.thread().name().unwrap_or_default().to_owned();
+        let ended = self.thread.join();
+        if ended.is_err() {
+            error!(name, "A thread panicked.");
+        }
+        ended.ok()
     }
 }
 
@@ -200,27 +355,6 @@ fn start_flushing(interval: Duration, orders: Orders) -> anyhow::Result<()> {
         })
         .context("cannot start the flush thread")?;
     Ok(())
-}
-
-/// Waits for the end, and reloads when asked to.
-async fn wait(reloader: &Arc<Reloader>, quit: &Notify) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut hangup = signal(SignalKind::hangup())?;
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => info!(signal = "terminated", "Received os signal, exiting"),
-            _ = interrupt.recv() => info!(signal = "interrupt", "Received os signal, exiting"),
-            () = quit.notified() => info!("Received lifecycle api quit, exiting"),
-            _ = hangup.recv() => {
-                let reloader = Arc::clone(reloader);
-                // What is wrong has been logged; nobody waits for an answer to a signal.
-                tokio::task::spawn_blocking(move || reloader.reload().is_ok()).await?;
-                continue;
-            }
-        }
-        return Ok(());
-    }
 }
 
 /// Lets lanes go first where CPU is short: a scrape can wait, a full socket buffer cannot.
@@ -240,49 +374,12 @@ fn web_runtime() -> anyhow::Result<Runtime> {
         .context("cannot start the web server's threads")
 }
 
-fn web_config(config: &Config) -> web::Config {
+fn web_config(config: &Config, guard: Option<Arc<Guard>>) -> web::Config {
     web::Config {
+        guard,
         telemetry_path: config.web.telemetry_path.clone(),
         enable_lifecycle: config.web.lifecycle,
         enable_openmetrics: config.web.openmetrics,
         compat: config.compat,
     }
-}
-
-/// Says where to send to and where to look.
-fn log_addresses(sockets: &Sockets, config: &Config, web: &TcpListener) {
-    let text = |address: Option<SocketAddr>| address.map_or(String::new(), |a| a.to_string());
-    let unixgram = config.net.unixgram.as_deref().unwrap_or(Path::new(""));
-    info!(
-        udp = text(sockets.udp_addr()),
-        tcp = text(sockets.tcp_addr()),
-        unixgram = %unixgram.display(),
-        "Accepting StatsD Traffic"
-    );
-    info!(
-        addr = text(web.local_addr().ok()),
-        path = config.web.telemetry_path,
-        "Accepting Prometheus Requests"
-    );
-}
-
-/// One ingest per lane; the lanes share the line caches' memory evenly.
-fn ingests(
-    config: &Config,
-    rules: Arc<Rules>,
-    start: Instant,
-    registry: &Arc<Registry>,
-    telemetry: &Arc<Telemetry>,
-) -> Vec<Ingest> {
-    let lane = ingest::Config {
-        parse: config.parse,
-        rules,
-        mapper_cache: config.mapping.cache,
-        line_cache_bytes: config.line_cache_bytes / config.net.lanes.max(1),
-        event_queue: config.event_queue,
-        start,
-        member_seed: RandomState::default(),
-        ttl: config.ttl,
-    };
-    (0..config.net.lanes.max(1)).map(|_| Ingest::new(lane.clone(), registry, telemetry)).collect()
 }

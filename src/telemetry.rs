@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use smallvec::SmallVec;
@@ -143,9 +143,11 @@ pub enum Stat {
     TruncatedDatagrams,
     /// `statsd_exporter_tcp_connections_total`
     TcpConnections,
-    /// `statsd_exporter_tcp_connection_errors_total`
+    /// `tallyd_unixstream_connections_total`
+    UnixstreamConnections,
+    /// `statsd_exporter_tcp_connection_errors_total`, of Unix streams as well.
     TcpConnectionErrors,
-    /// `statsd_exporter_tcp_too_long_lines_total`
+    /// `statsd_exporter_tcp_too_long_lines_total`, of Unix streams as well.
     TcpTooLongLines,
     /// `statsd_exporter_relay_packets_total{target}`
     RelayPackets,
@@ -210,7 +212,7 @@ impl ConflictId {
 }
 
 // Where the counters with labels begin, one run after the other.
-const SAMPLE_ERRORS: u32 = 23;
+const SAMPLE_ERRORS: u32 = 24;
 const EVENTS: u32 = SAMPLE_ERRORS + Reason::IllegalEvent as u32 + 1;
 const EVENT_ERRORS: u32 = EVENTS + EventType::Set as u32 + 1;
 const OUTCOMES: u32 = EVENT_ERRORS + EventError::NonFiniteValue as u32 + 1;
@@ -248,6 +250,7 @@ impl Stat {
             Self::Batches => 20,
             Self::SenderOverflow => 21,
             Self::Connections => 22,
+            Self::UnixstreamConnections => 23,
             Self::SampleErrors(reason) => SAMPLE_ERRORS + reason as u32,
             Self::Events(event) => EVENTS + event as u32,
             Self::EventErrors(reason) => EVENT_ERRORS + reason as u32,
@@ -256,6 +259,53 @@ impl Stat {
             Self::Limited(LimitedId(id)) => LIMITED + id,
             Self::Conflict(ConflictId(id)) => CONFLICTS + id,
         }
+    }
+}
+
+impl Stat {
+    /// Everything that is counted apart from conflicts.
+    pub fn all() -> impl Iterator<Item = Self> {
+        let plain = [
+            Self::Lines,
+            Self::UdpDatagrams,
+            Self::UnixgramDatagrams,
+            Self::TruncatedDatagrams,
+            Self::TcpConnections,
+            Self::TcpConnectionErrors,
+            Self::TcpTooLongLines,
+            Self::RelayPackets,
+            Self::RelayLongLines,
+            Self::RelayLines,
+            Self::RelayDroppedLines,
+            Self::Samples,
+            Self::Tags,
+            Self::TagErrors,
+            Self::EventsUnmapped,
+            Self::EventsMapped,
+            Self::EventsDropped,
+            Self::MapperCacheGets,
+            Self::MapperCacheHits,
+            Self::LineCacheHits,
+            Self::Batches,
+            Self::SenderOverflow,
+            Self::UnixstreamConnections,
+            Self::Connections,
+        ];
+        let plain = plain.into_iter();
+        let events = EventType::ALL.into_iter().map(Self::Events);
+        let outcomes = LineOutcome::ALL.into_iter().map(Self::Outcome);
+        plain
+            .chain(Reason::ALL.into_iter().map(Self::SampleErrors))
+            .chain(events)
+            .chain(EventError::ALL.into_iter().map(Self::EventErrors))
+            .chain(outcomes)
+            .chain(Closing::ALL.into_iter().map(Self::Closed))
+    }
+
+    /// A name by which a saved state knows the counter.
+    #[must_use]
+    pub fn saved_name(self) -> String {
+        format!("{self:?}")
     }
 }
 
@@ -326,6 +376,25 @@ pub struct Telemetry {
     lanes: Mutex<Vec<LaneReader>>,
     /// What does not belong to a lane.
     pub process: ProcessCounters,
+    /// How the keeping of the state goes.
+    pub state: StateCounters,
+}
+
+/// How the keeping of the state goes.
+#[derive(Debug, Default)]
+pub struct StateCounters {
+    /// Whether there is a state file.
+    pub is_kept: AtomicBool,
+    /// `tallyd_state_last_save_timestamp_seconds`, in milliseconds; 0 for never.
+    pub last_save_unix_millis: AtomicU64,
+    /// `tallyd_state_save_failures_total`
+    pub failed_saves: AtomicU64,
+    /// `tallyd_state_restored_series`
+    pub restored_series: AtomicU64,
+    /// `tallyd_handovers_total{outcome="success"}`
+    pub handovers: AtomicU64,
+    /// `tallyd_handovers_total{outcome="failure"}`
+    pub failed_handovers: AtomicU64,
 }
 
 /// Counters that are written rarely and by any thread.
@@ -560,6 +629,14 @@ mod tests {
         let totals = telemetry.totals();
         assert_eq!(totals.get(Stat::Lines), 3);
         assert_eq!(totals.get(Stat::Samples), 9);
+    }
+
+    #[test]
+    fn every_counter_has_a_slot_and_a_name_of_its_own() {
+        let slots: Vec<u32> = Stat::all().map(Stat::slot).collect();
+        assert_eq!(slots, (0..CONFLICTS).collect::<Vec<_>>());
+        let names: std::collections::HashSet<_> = Stat::all().map(Stat::saved_name).collect();
+        assert_eq!(names.len(), slots.len());
     }
 
     #[test]

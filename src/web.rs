@@ -15,10 +15,7 @@
 //! | `/api/v1/grafana` | with `--grafana.url`, how the keeping of dashboards goes |
 
 use std::io;
-use std::net::TcpListener;
-use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -29,37 +26,20 @@ use axum::http::header::{
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::Response;
-use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use percent_encoding::percent_decode_str;
-use socket2::SockRef;
-use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tracing::{debug, warn};
 
 use crate::compat::Compat;
 use crate::expose::Page;
 use crate::expose::negotiate::{self, Compression};
+use crate::net::Listener;
 
 mod body;
+mod crowd;
+pub mod guard;
 mod landing;
+mod server;
 
-/// Connections served at a time; more wait in the listener's backlog. Each may occupy a thread.
-const MAX_CONNECTIONS: u32 = 256;
-
-/// How long a client may take to send a request's head. The clock also runs between two requests of
-/// a connection, hence a little more than Prometheus's usual scrape interval of one minute.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(65);
-
-/// How long sent bytes may stay unread, before the kernel breaks the connection.
-const UNREAD_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// How long open requests may take to end when the server stops.
-const STOP_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// The pause after a failed `accept`, which mostly means that file descriptors have run out.
-const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
+pub use guard::{Guard, GuardError};
 
 /// What is served, and where.
 #[derive(Clone, Debug)]
@@ -70,6 +50,8 @@ pub struct Config {
     pub enable_lifecycle: bool,
     /// Whether a client that asks for `OpenMetrics` gets it.
     pub enable_openmetrics: bool,
+    /// Who is let in, and how what is said is kept from others.
+    pub guard: Option<Arc<Guard>>,
     /// Whether the reply to a failed reload hides the failure, as the reference does.
     pub compat: Compat,
 }
@@ -91,6 +73,12 @@ pub struct Reply {
 pub trait Backend: Send + Sync + 'static {
     /// Writes all families, sorted by name, but does not finish the page.
     fn scrape(&self, page: &mut Page<'_>);
+    /// Called before `scrape`; what it returns goes to `page_sent`.
+    fn begin_page(&self) -> u64 {
+        0
+    }
+    /// A page of all families has been written whole, and not to somebody who has gone.
+    fn page_sent(&self, _begin: u64) {}
     /// Whether samples are taken in.
     fn is_ready(&self) -> bool;
     /// Reads the mapping file again; `Err` says for people what is wrong with it.
@@ -108,81 +96,15 @@ pub trait Backend: Send + Sync + 'static {
 /// seconds to end.
 ///
 /// # Errors
-/// When the listener cannot be handed over to the runtime.
+/// When a listener cannot be handed over to the runtime.
 pub async fn serve(
-    listener: TcpListener,
+    listeners: Vec<Listener>,
     config: Config,
     backend: Arc<dyn Backend>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> io::Result<()> {
-    listener.set_nonblocking(true)?;
-    let listener = tokio::net::TcpListener::from_std(listener)?;
-    let site = router(config, backend);
-    let slots = Arc::new(Semaphore::new(MAX_CONNECTIONS as usize));
-    let (stop, stopping) = watch::channel(());
-    let mut shutdown = pin!(shutdown);
-    loop {
-        tokio::select! {
-            () = &mut shutdown => break,
-            Some((stream, slot)) = accept(&listener, &slots) => {
-                tokio::spawn(connection(stream, slot, site.clone(), stopping.clone()));
-            }
-        }
-    }
-    drop((listener, stop));
-    // Every slot is free again once the last connection has ended.
-    if tokio::time::timeout(STOP_TIMEOUT, slots.acquire_many(MAX_CONNECTIONS)).await.is_err() {
-        warn!("HTTP requests were still open at the end.");
-    }
-    Ok(())
-}
-
-/// Waits for a free slot and a connection.
-async fn accept(
-    listener: &tokio::net::TcpListener,
-    slots: &Arc<Semaphore>,
-) -> Option<(TcpStream, OwnedSemaphorePermit)> {
-    let slot = Arc::clone(slots).acquire_owned().await.ok()?;
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => return Some((stream, slot)),
-            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-            Err(error) => {
-                warn!(%error, "Cannot accept an HTTP connection; trying again in a second.");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
-        }
-    }
-}
-
-async fn connection(
-    stream: TcpStream,
-    slot: OwnedSemaphorePermit,
-    site: Router,
-    mut stopping: watch::Receiver<()>,
-) {
-    let socket = SockRef::from(&stream);
-    let options = [socket.set_tcp_nodelay(true), socket.set_tcp_user_timeout(Some(UNREAD_TIMEOUT))];
-    for error in options.into_iter().filter_map(Result::err) {
-        debug!(%error, "An HTTP connection goes without a socket option.");
-    }
-    let mut http = http1::Builder::new();
-    // A client may close its sending side once its request is out, `nc` for one.
-    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).half_close(true);
-    let served = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(site));
-    let mut served = pin!(served);
-    let result = tokio::select! {
-        result = served.as_mut() => result,
-        // Nothing is ever sent: the change is that the sender has been dropped.
-        _ = stopping.changed() => {
-            served.as_mut().graceful_shutdown();
-            served.await
-        }
-    };
-    if let Err(error) = result {
-        debug!(%error, "An HTTP connection ended early.");
-    }
-    drop(slot);
+    let guard = config.guard.clone();
+    server::serve(listeners, router(config, backend), guard, shutdown).await
 }
 
 /// What a request needs.
@@ -293,9 +215,14 @@ async fn page(
 ) -> io::Result<Body> {
     let backend = Arc::clone(backend);
     body::streamed(compression, move |sink| {
+        let (begin, is_of_all) = (backend.begin_page(), names.is_empty());
         let mut page = Page::new(format.encoder(), sink).only(names);
         backend.scrape(&mut page);
-        page.finish()
+        let is_whole = page.finish();
+        if is_whole && is_of_all {
+            backend.page_sent(begin);
+        }
+        is_whole
     })
     .await
 }
@@ -372,7 +299,10 @@ mod tests {
     use std::net::SocketAddr;
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+    use std::net::TcpListener;
+
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
     use tokio::sync::Notify;
     use tokio::task::JoinHandle;
 
@@ -628,6 +558,7 @@ mod tests {
                 telemetry_path: "/metrics".to_owned(),
                 enable_lifecycle: false,
                 enable_openmetrics: false,
+                guard: None,
                 compat: Compat::Extended,
             };
             change(&mut config);
@@ -637,7 +568,9 @@ mod tests {
             let served = Arc::clone(&backend);
             let task = tokio::spawn(async move {
                 let quit = Arc::clone(&served);
-                serve(listener, config, served, quit.quit.notified()).await
+                listener.set_nonblocking(true).unwrap();
+                let listeners = vec![Listener::Tcp(listener)];
+                serve(listeners, config, served, quit.quit.notified()).await
             });
             Self { address, backend, task }
         }
@@ -679,6 +612,7 @@ mod tests {
             telemetry_path: telemetry_path.to_owned(),
             enable_lifecycle: false,
             enable_openmetrics: false,
+            guard: None,
             compat: Compat::Extended,
         };
         assert_eq!(Route::of(path, &config), expected);

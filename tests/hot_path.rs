@@ -32,7 +32,7 @@ fn ingest() -> Ingest {
         line_cache_bytes: 1 << 20,
         event_queue: None,
         start: Instant::now(),
-        member_seed: foldhash::fast::RandomState::default(),
+        member_seed: 0,
         ttl: Ttls::default(),
     };
     let registry = Arc::new(Registry::new(Compat::Extended, []));

@@ -68,7 +68,7 @@ fn adopt(registry: &Registry, spec: &SeriesSpec) -> (LaneCells, Vec<CellRef>) {
             help: "",
             limits: None,
             ttl_millis: 0,
-            generation: 0,
+            generation: 1,
             now_millis: 0,
         };
         let series = registry.series(&request).expect("no other type has the name");

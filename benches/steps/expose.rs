@@ -29,7 +29,7 @@ fn render(stage: &Stage, format: Format) -> usize {
         true
     };
     let mut page = Page::new(format.encoder(), &mut sink);
-    walk::walk(|| stage.registry.read(1_000), &[], 0.0, &mut page);
+    walk::walk(|| stage.registry.read(1_000), &[], 0, &mut page);
     assert!(page.finish(), "the sink takes everything");
     bytes
 }

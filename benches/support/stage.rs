@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 use tallyd::aggregate::Registry;
 use tallyd::compat::Compat;
@@ -30,7 +29,7 @@ pub(crate) struct Stage {
     pub(crate) telemetry: Arc<Telemetry>,
     rules: Arc<Rules>,
     start: Instant,
-    member_seed: RandomState,
+    member_seed: u64,
 }
 
 impl Stage {
@@ -46,7 +45,7 @@ impl Stage {
             telemetry: Arc::new(Telemetry::default()),
             rules: Arc::new(rules),
             start: Instant::now(),
-            member_seed: RandomState::default(),
+            member_seed: 0,
         })
     }
 
@@ -59,7 +58,7 @@ impl Stage {
             line_cache_bytes,
             event_queue: None,
             start: self.start,
-            member_seed: self.member_seed.clone(),
+            member_seed: self.member_seed,
             ttl: Ttls::default(),
         };
         Ingest::new(config, &self.registry, &self.telemetry)

@@ -8,6 +8,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::combined::{CombinedCell, Move};
 use super::histogram::HistogramCell;
+use super::saved::SavedSeries;
 use super::senders::{SenderKey, TooManySenders, Totals};
 use super::set::SetCell;
 use super::summary::SummaryCell;
@@ -130,7 +131,7 @@ impl Level {
 pub struct SharedCells {
     pub(super) gauges: ColumnReader<Touched<Level>>,
     pub(super) combined_cells: LayoutReaders<CombinedCell>,
-    totals: ColumnReader<Totals>,
+    pub(super) totals: ColumnReader<Totals>,
     pub(super) combined: RwLock<Vec<SeriesSpec>>,
     pub(super) histograms: RwLock<Vec<SeriesSpec>>,
     pub(super) summaries: RwLock<Vec<SeriesSpec>>,
@@ -480,6 +481,48 @@ impl LaneCells {
             ColumnId::Set(layout) => {
                 if let Some((_, cell)) = self.sets.get(layout, cell.id) {
                     cell.touch(0).clear();
+                }
+            }
+        }
+    }
+
+    /// Puts back what was saved of a series, whose cell this lane has adopted.
+    pub(super) fn restore(&mut self, cell: CellRef, saved: &SavedSeries) {
+        let CellRef { column, id } = cell;
+        let touched_millis = saved.touched_millis;
+        match column {
+            ColumnId::Counter => {
+                self.increment(id, saved.number, touched_millis);
+                if !saved.reports.is_empty() {
+                    self.totals.grow(id, Totals::default);
+                    if let Some(totals) = self.totals.get(id) {
+                        totals.restore(&saved.reports);
+                    }
+                }
+            }
+            ColumnId::Gauge => self.set(id, saved.number, touched_millis),
+            ColumnId::Combined(layout) => {
+                if let Some((_, cell)) = self.combined.get(layout, id) {
+                    cell.touch(touched_millis).restore(saved);
+                }
+            }
+            ColumnId::Histogram(layout) => {
+                if let (Some((SeriesSpec::Histogram(spec), cell)), Some(saved)) =
+                    (self.histograms.get(layout, id), &saved.histogram)
+                {
+                    cell.touch(touched_millis).restore(spec, saved);
+                }
+            }
+            ColumnId::Summary(layout) => {
+                if let (Some((SeriesSpec::Summary(spec), cell)), Some(saved)) =
+                    (self.summaries.get(layout, id), &saved.summary)
+                {
+                    cell.touch(touched_millis).restore(spec, saved);
+                }
+            }
+            ColumnId::Set(layout) => {
+                if let (Some((_, cell)), Some(saved)) = (self.sets.get(layout, id), &saved.set) {
+                    cell.touch(touched_millis).restore(saved);
                 }
             }
         }

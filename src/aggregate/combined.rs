@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 
 use parking_lot::Mutex;
 
+use super::saved::{SavedPeaks, SavedSeries};
 use super::senders::{SenderKey, Senders, TooManySenders};
 use crate::map::sharing::{Combination, Combine};
 
@@ -85,6 +86,35 @@ impl CombinedCell {
             }
             State::Peaks(peaks) => peaks.value(now_millis),
         }
+    }
+
+    /// What there is of it in a saved state.
+    pub(super) fn save(&self, saved: &mut SavedSeries) {
+        match self.0.lock().as_deref() {
+            None => {}
+            Some(State::Senders(senders)) => saved.reports = senders.save(),
+            Some(State::Peaks(peaks)) => {
+                saved.peaks = Some(SavedPeaks {
+                    level: peaks.level,
+                    values: peaks.peaks.iter().map(|peak| peak.value).collect(),
+                    until_millis: peaks.peaks.iter().map(|peak| peak.until_millis).collect(),
+                });
+            }
+        }
+    }
+
+    /// Puts back what was saved.
+    pub(super) fn restore(&self, saved: &SavedSeries) {
+        let state = match &saved.peaks {
+            Some(saved) => {
+                let peaks = saved.values.iter().zip(&saved.until_millis);
+                let peak =
+                    |(value, until): (&f64, &u64)| Peak { value: *value, until_millis: *until };
+                State::Peaks(Peaks { peaks: peaks.map(peak).collect(), level: saved.level })
+            }
+            None => State::Senders(Senders::restore(&saved.reports)),
+        };
+        *self.0.lock() = Some(Box::new(state));
     }
 
     /// Forgets all samples.

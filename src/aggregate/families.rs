@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::cells::{CellRef, ColumnId, SharedCells};
 use super::limits::Occupancy;
+use super::saved::RESTORED_GENERATION;
 use super::view::{Changes, View};
 use super::{Conflict, Family, FamilyKind, FastMap, Request, Series};
 use crate::column::CHUNK_CELLS;
@@ -57,6 +58,8 @@ struct Expiring {
 /// What a family that begins anew leaves behind.
 #[derive(Debug)]
 pub(super) struct Leftovers {
+    /// Its type.
+    pub(super) kind: FamilyKind,
     /// How many vectors it had.
     pub(super) vectors: u64,
     /// Its series that are not in the index, since lanes are being asked about them.
@@ -218,11 +221,16 @@ impl Families {
         Some(entry.series.clone())
     }
 
-    /// Whether a reload has changed the buckets, quantiles or window of a request's family.
+    /// Whether a reload has changed the buckets, quantiles or window of a request's family, or
+    /// whether that was restored and no sample has agreed with its type since.
     pub(super) fn is_outdated(&self, request: &Request<'_>, shared: &SharedCells) -> bool {
-        let state = self.by_name.get(request.name);
-        let state = state.filter(|state| state.family.kind == request.spec.kind());
-        let vector = state.and_then(|state| state.vectors.get(request.label_names));
+        let Some(state) = self.by_name.get(request.name) else { return false };
+        if state.family.kind != request.spec.kind() {
+            let is_restored = |vector: &Vector| vector.generation == RESTORED_GENERATION;
+            return request.generation != RESTORED_GENERATION
+                && state.vectors.values().all(is_restored);
+        }
+        let vector = state.vectors.get(request.label_names);
         vector.is_some_and(|vector| {
             vector.generation < request.generation
                 && shared.spec(vector.column).is_some_and(|spec| spec != *request.spec)
@@ -243,10 +251,22 @@ impl Families {
         self.changes.live(name, view)
     }
 
-    /// Begins a family anew; what it leaves behind. The caller retires the family's series.
-    pub(super) fn restart(&mut self, name: &str) -> Leftovers {
-        let mut vectors = 0;
+    /// Remembers that a sample has agreed with a restored series.
+    pub(super) fn confirm(&mut self, series: &Series, request: &Request<'_>) {
+        if !series.confirm() {
+            return;
+        }
+        let state = self.by_name.get_mut(request.name);
+        if let Some(vector) = state.and_then(|state| state.vectors.get_mut(request.label_names)) {
+            vector.generation = vector.generation.max(request.generation);
+        }
+    }
+
+    /// Begins a request's family anew; what it leaves behind. The caller retires its series.
+    pub(super) fn restart(&mut self, request: &Request<'_>) -> Leftovers {
+        let (name, mut kind, mut vectors) = (request.name, request.spec.kind(), 0);
         if let Some(state) = self.by_name.get_mut(name) {
+            kind = state.family.kind;
             vectors = state.vectors.len() as u64;
             state.vectors.clear();
             self.series = self.series.saturating_sub(state.used());
@@ -254,11 +274,14 @@ impl Families {
             state.occupancy = None;
             self.changes.entry(&state.family).restart();
         }
+        if kind != request.spec.kind() {
+            self.by_name.remove(name);
+        }
         // Whatever lanes say, these are gone; what was rescued is in the index again.
         let expiring = self.expiring.extract_if(|_, entry| entry.series.name() == name);
         let expiring = expiring.filter(|(_, entry)| !entry.rescued);
         let expiring = expiring.map(|(_, entry)| entry.series).collect();
-        Leftovers { vectors, expiring }
+        Leftovers { kind, vectors, expiring }
     }
 
     /// Remembers series that are off the page, until their cells can be taken back.

@@ -7,6 +7,7 @@ use arc_swap::ArcSwapOption;
 use smallvec::SmallVec;
 
 use super::native::Table;
+use super::saved::SavedHistogram;
 use crate::map::observer::{HistogramSpec, NativeSpec};
 
 pub use super::native::NativeValue;
@@ -170,6 +171,30 @@ impl HistogramCell {
             && let Some(table) = self.native.load().as_deref()
         {
             table.add_to(native_spec, &mut total.counts, total.native.as_mut());
+        }
+    }
+
+    /// Adds this lane's part to `saved`, classic and native buckets as they are kept.
+    pub(super) fn save(&self, saved: &mut SavedHistogram) {
+        saved.sum += f64::from_bits(self.sum.load(Ordering::Relaxed));
+        let counts = self.buckets.get();
+        if saved.counts.len() < counts.len() {
+            saved.counts.resize(counts.len(), 0);
+        }
+        add_counts(&mut saved.counts, counts.iter().map(|count| count.load(Ordering::Relaxed)));
+        if let Some(table) = self.native.load().as_deref() {
+            table.save(saved);
+        }
+    }
+
+    /// Puts back what was saved; only the thread that observes may.
+    pub(super) fn restore(&self, spec: &HistogramSpec, saved: &SavedHistogram) {
+        self.sum.store(saved.sum.to_bits(), Ordering::Relaxed);
+        for (count, saved) in self.buckets.make(&spec.bounds).iter().zip(&saved.counts) {
+            count.store(*saved, Ordering::Relaxed);
+        }
+        if let Some(native) = spec.native {
+            self.native.store(Table::restore(native, saved).map(Arc::new));
         }
     }
 

@@ -39,6 +39,12 @@ impl LiveRegisters {
         }
     }
 
+    /// The registers of such bytes; `None` where those are not as many.
+    pub(super) fn of_bytes(bytes: &[u8]) -> Option<Self> {
+        let ranks = bytes.iter().map(|rank| AtomicU8::new((*rank).min(MAX_RANK)));
+        (bytes.len() == REGISTERS).then(|| Self(ranks.collect()))
+    }
+
     /// Adds what was seen here to `total`.
     pub(super) fn add_to(&self, total: &mut Registers) {
         for (total, held) in total.0.iter_mut().zip(&self.0) {
@@ -64,6 +70,11 @@ impl Registers {
         if let Some(held) = self.0.get_mut(register) {
             *held = (*held).max(rank);
         }
+    }
+
+    /// The registers as bytes.
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.0
     }
 
     /// How many different hashes there were.

@@ -7,6 +7,7 @@
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use super::saved::SavedHistogram;
 use crate::map::observer::{NativeSpec, frexp};
 
 /// Values no further from zero than this are in the zero bucket: 2^−128, the default of
@@ -16,6 +17,8 @@ pub const ZERO_THRESHOLD: f64 = 2.938_735_877_055_719e-39;
 const FINEST_SCHEMA: i8 = 8;
 const COARSEST_SCHEMA: i8 = -4;
 const FIRST_SLOTS: usize = 16;
+/// No bucket is as far out as this.
+const MAX_INDEX: u32 = 1 << 20;
 
 /// Native buckets added up over the lanes.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -207,6 +210,18 @@ impl Entry {
         (tag << 56) | (classic << 32) | u64::from(index.cast_unsigned())
     }
 
+    fn coarser(self, steps: u8) -> Self {
+        Self { bucket: self.bucket.coarser(steps), ..self }
+    }
+
+    /// Whether there is a float in its bucket, at whatever resolution.
+    fn is_possible(&self) -> bool {
+        match self.bucket {
+            Bucket::Positive(index) | Bucket::Negative(index) => index.unsigned_abs() < MAX_INDEX,
+            Bucket::Zero | Bucket::Nan => true,
+        }
+    }
+
     fn unpack(key: u64) -> Option<Self> {
         let index = u32::try_from(key & u64::from(u32::MAX)).ok()?.cast_signed();
         let bucket = match key >> 56 {
@@ -315,9 +330,8 @@ impl Table {
 
     fn rebuilt(&self, schema: i8, slots: usize) -> Self {
         let table = Self::with_slots(schema, slots);
-        for (Entry { bucket, classic }, count) in self.entries() {
-            let bucket = bucket.coarser(self.schema.abs_diff(schema));
-            table.add(Entry { bucket, classic }, count);
+        for (entry, count) in self.entries() {
+            table.add(entry.coarser(self.schema.abs_diff(schema)), count);
         }
         table
     }
@@ -328,6 +342,45 @@ impl Table {
             let entry = Entry::unpack(slot.key.load(Ordering::Acquire))?;
             Some((entry, slot.count.load(Ordering::Relaxed)))
         })
+    }
+
+    /// Adds the slots to `saved`, at the coarser resolution of both.
+    pub(super) fn save(&self, saved: &mut SavedHistogram) {
+        let held = saved.schema.and_then(|schema| i8::try_from(schema).ok()).unwrap_or(self.schema);
+        let schema = held.min(self.schema);
+        saved.schema = Some(schema.into());
+        for key in &mut saved.keys {
+            let entry = Entry::unpack(*key).map(|entry| entry.coarser(held.abs_diff(schema)));
+            *key = entry.map_or(0, Entry::pack);
+        }
+        for (entry, count) in self.entries() {
+            saved.keys.push(entry.coarser(self.schema.abs_diff(schema)).pack());
+            saved.key_counts.push(count);
+        }
+    }
+
+    /// The table that was saved, if there was one.
+    pub(super) fn restore(spec: NativeSpec, saved: &SavedHistogram) -> Option<Self> {
+        let schema = i8::try_from(saved.schema?).ok()?;
+        if !(COARSEST_SCHEMA..=FINEST_SCHEMA).contains(&schema) {
+            return None;
+        }
+        let mut table = Self::with_slots(schema, FIRST_SLOTS);
+        for (key, count) in saved.keys.iter().zip(&saved.key_counts) {
+            let Some(entry) = Entry::unpack(*key).filter(Entry::is_possible) else { continue };
+            while !table.add(entry, *count) {
+                table = table.rebuilt(schema, table.slots.len() * 2);
+            }
+        }
+        // Lanes keep to the limit one by one; what they have together may not.
+        while is_over(table.used_buckets(), spec.max_buckets, table.schema) {
+            table = table.rebuilt(table.schema - 1, table.slots.len());
+        }
+        Some(table)
+    }
+
+    fn used_buckets(&self) -> usize {
+        usize::try_from(self.buckets.load(Ordering::Relaxed)).unwrap_or(usize::MAX)
     }
 
     /// Adds to the classic buckets, and to the native ones where they are asked for.

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 
 use parking_lot::Mutex;
 
+use super::saved::SavedReport;
+
 /// Senders that one series keeps apart. A node with more workers for one series is rare; a client
 /// that opens a socket for every report is not, and would take memory without an end.
 pub const MAX_SENDERS: usize = 1000;
@@ -71,6 +73,26 @@ impl Senders {
         Err(TooManySenders)
     }
 
+    /// All reports.
+    pub(super) fn save(&self) -> Vec<SavedReport> {
+        let reports = self.reports.iter();
+        let save = |(sender, report): (&SenderKey, &Report)| SavedReport {
+            sender: sender.0,
+            value: report.value,
+            millis: report.millis,
+        };
+        reports.map(save).collect()
+    }
+
+    /// The reports that were saved.
+    pub(super) fn restore(saved: &[SavedReport]) -> Self {
+        let report = |saved: &SavedReport| {
+            (SenderKey(saved.sender), Report { value: saved.value, millis: saved.millis })
+        };
+        let reports = saved.iter().take(MAX_SENDERS).map(report).collect();
+        Self { reports, full_until_millis: 0 }
+    }
+
     /// The last values of those who were heard of since, always in the same order.
     pub(super) fn since(&self, millis: u64) -> impl Iterator<Item = f64> {
         let reports = self.reports.values();
@@ -99,6 +121,16 @@ impl Totals {
         let last = senders.report(sender, now_millis, FORGET_TOTALS_MILLIS)?;
         let last = std::mem::replace(last, total);
         Ok(if total >= last { total - last } else { total })
+    }
+
+    /// All totals.
+    pub(super) fn save(&self) -> Vec<SavedReport> {
+        self.0.lock().as_deref().map_or(Vec::new(), Senders::save)
+    }
+
+    /// Puts back what was saved.
+    pub(super) fn restore(&self, saved: &[SavedReport]) {
+        *self.0.lock() = Some(Box::new(Senders::restore(saved)));
     }
 
     /// Forgets all senders.

@@ -9,9 +9,13 @@ use triomphe::ThinArc;
 
 use super::Request;
 use super::cells::CellRef;
+use super::saved::RESTORED_GENERATION;
 
 /// In a ttl: the series is among those that are looked after.
 const WATCHED: u64 = 1 << 63;
+/// In a ttl: an earlier process had the series, and no sample has come for it since.
+const RESTORED: u64 = 1 << 62;
+const MARKS: u64 = WATCHED | RESTORED;
 
 /// One label set of a family; a clone is the same series.
 ///
@@ -28,7 +32,7 @@ pub struct SeriesHead {
     name_bytes: u32,
     /// When it was registered, on the process' clock.
     pub created_millis: u64,
-    /// How long it lives without a sample, 0 for ever, and [`WATCHED`]. A reload may change it.
+    /// How long it lives without a sample, 0 for ever, and [`MARKS`]. A reload may change it.
     /// Only written under the registry's lock.
     ttl_millis: AtomicU64,
 }
@@ -44,11 +48,12 @@ impl Deref for Series {
 impl Series {
     /// The series that a request asks for.
     pub(super) fn new(request: &Request<'_>, cell: CellRef) -> Self {
+        let mark = if request.generation == RESTORED_GENERATION { RESTORED } else { 0 };
         let head = SeriesHead {
             cell,
             name_bytes: u32::try_from(request.name.len()).unwrap_or(u32::MAX),
             created_millis: request.now_millis,
-            ttl_millis: AtomicU64::new(request.ttl_millis & !WATCHED),
+            ttl_millis: AtomicU64::new(request.ttl_millis & !MARKS | mark),
         };
         Self(ThinArc::from_header_and_slice(head, request.text.as_bytes()))
     }
@@ -103,20 +108,33 @@ impl Series {
     /// How long it lives without a sample; 0 for ever.
     pub(super) fn ttl_millis(&self) -> u64 {
         // Relaxed: it is a setting of its own.
-        self.ttl_millis.load(Ordering::Relaxed) & !WATCHED
+        self.ttl_millis.load(Ordering::Relaxed) & !MARKS
+    }
+
+    /// Whether an earlier process had it, and no sample has come for it since.
+    pub(super) fn is_restored(&self) -> bool {
+        self.ttl_millis.load(Ordering::Relaxed) & RESTORED != 0
+    }
+
+    /// Takes note of the first sample for a restored series; `false` when it was none. The
+    /// registry's lock must be held.
+    pub(super) fn confirm(&self) -> bool {
+        let ttl = self.ttl_millis.load(Ordering::Relaxed);
+        self.ttl_millis.store(ttl & !RESTORED, Ordering::Relaxed);
+        ttl & RESTORED != 0
     }
 
     /// Sets the ttl. The registry's lock must be held.
     pub(super) fn set_ttl(&self, ttl_millis: u64) {
-        let watched = self.ttl_millis.load(Ordering::Relaxed) & WATCHED;
-        self.ttl_millis.store(ttl_millis & !WATCHED | watched, Ordering::Relaxed);
+        let marks = self.ttl_millis.load(Ordering::Relaxed) & MARKS;
+        self.ttl_millis.store(ttl_millis & !MARKS | marks, Ordering::Relaxed);
     }
 
     /// Marks a series that can expire as looked after; `false` when it cannot or was so before.
     /// The registry's lock must be held.
     pub(super) fn watch(&self) -> bool {
         let ttl = self.ttl_millis.load(Ordering::Relaxed);
-        let is_new = ttl != 0 && ttl & WATCHED == 0;
+        let is_new = ttl & !MARKS != 0 && ttl & WATCHED == 0;
         if is_new {
             self.ttl_millis.store(ttl | WATCHED, Ordering::Relaxed);
         }

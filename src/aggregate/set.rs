@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use foldhash::fast::FixedState;
 
 use super::hyperloglog::{LiveRegisters, Registers};
+use super::saved::SavedSet;
 use super::window::{Position, Window};
 
 /// In how many steps the window slides.
@@ -64,6 +65,48 @@ impl SetCell {
                 registers.add_to(merge.registers.get_or_insert_default());
             }
         });
+    }
+
+    /// Adds what of this lane is inside the window to `saved`, slice by slice.
+    pub(super) fn save(&self, window_millis: u64, age_millis: u64, saved: &mut SavedSet) {
+        self.window.each_numbered(position(window_millis, age_millis), |number, members| {
+            let slice = saved.slices.entry(number).or_default();
+            match members {
+                Members::Exact(table) => slice.hashes.extend(table.hashes()),
+                Members::Estimate(own) => {
+                    let mut registers = Registers::default();
+                    if let Some(held) = LiveRegisters::of_bytes(&slice.registers) {
+                        held.add_to(&mut registers);
+                    }
+                    own.add_to(&mut registers);
+                    slice.registers = registers.as_bytes().to_vec();
+                }
+            }
+        });
+    }
+
+    /// Puts the slices back that were saved; only the thread that inserts may.
+    pub(super) fn restore(&self, saved: &SavedSet) {
+        for (number, slice) in &saved.slices {
+            let at = Position { slices: SLICES, number: *number };
+            self.window.update(at, |_| {
+                let mut members = match LiveRegisters::of_bytes(&slice.registers) {
+                    Some(registers) => Members::Estimate(registers),
+                    None => Members::Exact(Table::with_slots(FIRST_SLOTS)),
+                };
+                for hash in &slice.hashes {
+                    match &members {
+                        Members::Estimate(registers) => registers.insert(*hash),
+                        Members::Exact(table) => {
+                            if let Some(larger) = table.insert(*hash) {
+                                members = larger;
+                            }
+                        }
+                    }
+                }
+                Some(members)
+            });
+        }
     }
 
     /// Empties the cell; only the thread that inserts may.

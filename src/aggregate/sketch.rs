@@ -9,6 +9,8 @@
 use std::iter;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use super::saved::SavedSketch;
+
 /// Width of the finest bins as a logarithm; the middle of a bin is off by tanh(0.01), below 1 %.
 const BIN_WIDTH: f64 = 0.02;
 /// Bins of a live sketch with values of one sign, and for each sign with values of both. Five
@@ -17,6 +19,10 @@ const ONE_SIGN_BINS: usize = 368;
 const TWO_SIGN_BINS: usize = ONE_SIGN_BINS / 2;
 /// Bins are made by so many at a time, so that a wider spread does not copy all of them each time.
 const BIN_STEP: i32 = 8;
+/// No float is in a bin as far out as this, at whatever width.
+const MAX_BIN: u32 = 1 << 17;
+/// Bins as wide as this hold all floats of a sign in a few.
+const MAX_LEVEL: u8 = 16;
 
 /// Where a value is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,6 +164,36 @@ impl Sketch {
             .chain(positive.map(|(index, count)| (Place::Positive(index), count)))
             .chain(special(Special::PositiveInfinity))
             .chain(special(Special::Nan))
+    }
+
+    /// What there is of it in a saved state.
+    pub(super) fn save(&self) -> SavedSketch {
+        SavedSketch {
+            level: self.level.into(),
+            positive_first: self.positive.first,
+            positive: self.positive.counts.clone(),
+            negative_first: self.negative.first,
+            negative: self.negative.counts.clone(),
+            specials: self.specials.into(),
+            low: self.low,
+            high: self.high,
+        }
+    }
+
+    /// The sketch that was saved; `None` for numbers that no sketch can have.
+    pub(super) fn restore(saved: &SavedSketch) -> Option<Self> {
+        let bins = |first: i32, counts: &[u64]| {
+            let is_possible = first.unsigned_abs() < MAX_BIN && counts.len() < MAX_BIN as usize;
+            is_possible.then(|| Bins { first, counts: counts.to_vec() })
+        };
+        Some(Self {
+            level: u8::try_from(saved.level).ok().filter(|level| *level <= MAX_LEVEL)?,
+            positive: bins(saved.positive_first, &saved.positive)?,
+            negative: bins(saved.negative_first, &saved.negative)?,
+            specials: saved.specials.as_slice().try_into().ok()?,
+            low: saved.low,
+            high: saved.high,
+        })
     }
 
     fn coarsen(&mut self) {

@@ -7,6 +7,7 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use super::histogram::add_times;
+use super::saved::SavedSummary;
 use super::sketch::{LiveSketch, Sketch};
 use super::window::{Position, Window};
 use crate::map::observer::SummarySpec;
@@ -77,6 +78,45 @@ impl SummaryCell {
                 sketch.add_to(merge.sketch.get_or_insert_default());
             }
         });
+    }
+
+    /// Adds what of this lane is inside the window at `age_millis` to `saved`, slice by slice.
+    pub(super) fn save(&self, spec: &SummarySpec, age_millis: u64, saved: &mut SavedSummary) {
+        saved.count = saved.count.saturating_add(self.count.load(Ordering::Relaxed));
+        saved.sum += f64::from_bits(self.sum.load(Ordering::Relaxed));
+        self.window.each_numbered(position(spec, age_millis), |number, samples| {
+            let slice = saved.slices.entry(number).or_default();
+            match samples {
+                Samples::Exact(exact) => slice.exact.extend(exact.values()),
+                Samples::Sketch(own) => {
+                    let held = slice.sketch.as_ref().and_then(Sketch::restore);
+                    let mut sketch = held.unwrap_or_default();
+                    own.add_to(&mut sketch);
+                    slice.sketch = Some(sketch.save());
+                }
+            }
+        });
+    }
+
+    /// Puts back what was saved; only the thread that observes may.
+    pub(super) fn restore(&self, spec: &SummarySpec, saved: &SavedSummary) {
+        self.count.store(saved.count, Ordering::Relaxed);
+        self.sum.store(saved.sum.to_bits(), Ordering::Relaxed);
+        for (number, slice) in &saved.slices {
+            let at = Position { number: *number, ..position(spec, 0) };
+            self.window.update(at, |_| {
+                let sketch = slice.sketch.as_ref().and_then(Sketch::restore);
+                let mut samples = sketch.map_or_else(Samples::none, |sketch| {
+                    Samples::Sketch(Box::new(LiveSketch::new(sketch)))
+                });
+                for value in &slice.exact {
+                    if let Some(larger) = samples.take(*value, 1) {
+                        samples = larger;
+                    }
+                }
+                Some(samples)
+            });
+        }
     }
 
     /// Empties the cell; only the thread that observes may.

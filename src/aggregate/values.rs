@@ -7,6 +7,8 @@ use super::cells::{
 };
 use super::combined::CombinedCell;
 use super::histogram::{HistogramCell, HistogramValue};
+use super::saved::SavedSeries;
+use super::senders::Totals;
 use super::set::{SetCell, SetMerge};
 use super::summary::{SummaryCell, SummaryMerge};
 use super::{Series, SeriesSpec};
@@ -69,6 +71,7 @@ pub struct Values {
     gauges: Cells<Touched<Level>>,
     combined_cells: LayoutCells<CombinedCell>,
     combined: Vec<SeriesSpec>,
+    totals: Cells<Totals>,
     histograms: Vec<SeriesSpec>,
     summaries: Vec<SeriesSpec>,
     sets: Vec<SeriesSpec>,
@@ -83,6 +86,7 @@ impl Values {
             gauges: shared.gauges.cells(),
             combined_cells: layout_cells(&shared.combined_cells),
             combined: shared.combined.read().clone(),
+            totals: shared.totals.cells(),
             histograms: shared.histograms.read().clone(),
             summaries: shared.summaries.read().clone(),
             sets: shared.sets.read().clone(),
@@ -224,6 +228,48 @@ impl Values {
             }
         }
         merge.unique()
+    }
+
+    /// Adds a series up into `saved`, as a later process is to find it; whatever `saved` held before
+    /// is gone.
+    pub fn save(&self, series: &Series, saved: &mut SavedSeries) {
+        saved.begin(series, self.touched_millis(series));
+        let id = series.cell.id;
+        let age_millis = self.age_millis(series);
+        match (series.cell.column, self.spec(series.cell.column)) {
+            (ColumnId::Counter, _) => {
+                saved.number = self.counter(id);
+                saved.reports = self.totals.get(id).map_or(Vec::new(), Totals::save);
+            }
+            (ColumnId::Gauge, _) => saved.number = self.gauge(id),
+            (ColumnId::Combined(layout), _) => {
+                if let Some(cell) = layout_cell(&self.combined_cells, layout, id) {
+                    cell.cell.save(saved);
+                }
+            }
+            (ColumnId::Histogram(layout), _) => {
+                let total = saved.histogram.get_or_insert_default();
+                let parts = self.lanes.iter();
+                parts
+                    .filter_map(|lane| layout_cell(&lane.histograms, layout, id))
+                    .for_each(|part| part.cell.save(total));
+            }
+            (ColumnId::Summary(layout), Some(SeriesSpec::Summary(spec))) => {
+                let total = saved.summary.get_or_insert_default();
+                let parts = self.lanes.iter();
+                parts
+                    .filter_map(|lane| layout_cell(&lane.summaries, layout, id))
+                    .for_each(|part| part.cell.save(spec, age_millis, total));
+            }
+            (ColumnId::Set(layout), Some(SeriesSpec::Set(window))) => {
+                let total = saved.set.get_or_insert_default();
+                let parts = self.lanes.iter();
+                parts
+                    .filter_map(|lane| layout_cell(&lane.sets, layout, id))
+                    .for_each(|part| part.cell.save(*window, age_millis, total));
+            }
+            (ColumnId::Summary(_) | ColumnId::Set(_), _) => {}
+        }
     }
 
     fn age_millis(&self, series: &Series) -> u64 {

@@ -311,7 +311,7 @@ mod tests {
             help: "",
             limits: None,
             ttl_millis: 0,
-            generation: 0,
+            generation: 1,
             now_millis: 0,
         };
         Series::new(&request, CellRef { column: ColumnId::Counter, id: 0 })

@@ -64,11 +64,16 @@ impl<B> Window<B> {
     /// Visits the slices inside the window. A reader whose clock is a little behind the writer's
     /// also sees the slice that the writer has begun since.
     pub(super) fn each(&self, at: Position, mut visit: impl FnMut(&B)) {
+        self.each_numbered(at, |_, content| visit(content));
+    }
+
+    /// Visits the slices inside the window with their numbers.
+    pub(super) fn each_numbered(&self, at: Position, mut visit: impl FnMut(u64, &B)) {
         for slot in self.slots.get().into_iter().flatten() {
             if let Some(slice) = slot.load().as_deref()
                 && at.number.saturating_sub(slice.number) < u64::from(at.slices)
             {
-                visit(&slice.content);
+                visit(slice.number, &slice.content);
             }
         }
     }

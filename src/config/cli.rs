@@ -1,8 +1,8 @@
 //! The command line as written: every flag of `statsd_exporter` 0.31 under its own name, and ours.
 //!
 //! What kingpin, the reference's parser, makes of a command line holds here as well: `--no-x` for
-//! every flag without a value, `--flag value` and `--flag=value`, no flag twice, arguments from an
-//! `@file`.
+//! every flag without a value, `--flag value` and `--flag=value`, no flag twice but for addresses,
+//! arguments from an `@file`.
 
 use std::cell::Cell;
 use std::ffi::OsString;
@@ -17,7 +17,9 @@ use thiserror::Error;
 
 use super::grafana::GrafanaFlags;
 use super::limits::{LimitFlags, TagFlags};
+use super::listen::{ListenFlags, WebFlags};
 use super::preset::PresetFlags;
+use super::state::RestartFlags;
 use super::ttl::TtlFlags;
 use super::units::{parse_bytes, parse_count, parse_interval};
 use crate::compat::Compat;
@@ -58,7 +60,7 @@ pub struct Cli {
     /// Whose rules apply to lines [reference, extended]
     #[arg(long, value_name = "MODE", default_value = "extended", hide_possible_values = true)]
     pub compat: Compat,
-    /// Check the mapping file and exit
+    /// Check the mapping file and the web config, and exit
     #[arg(long)]
     pub check_config: bool,
     /// Print this help and exit
@@ -70,6 +72,9 @@ pub struct Cli {
     /// Where lines come from.
     #[command(flatten)]
     pub receiving: Receiving,
+    /// More about where lines come from.
+    #[command(flatten)]
+    pub listen: ListenFlags,
     /// How lines are read.
     #[command(flatten)]
     pub parsing: Parsing,
@@ -85,12 +90,18 @@ pub struct Cli {
     /// How Prometheus gets them.
     #[command(flatten)]
     pub exposing: Exposing,
+    /// More about where HTTP is spoken.
+    #[command(flatten)]
+    pub web: WebFlags,
     /// Where lines are passed on to.
     #[command(flatten)]
     pub relaying: Relaying,
     /// What is said on stderr.
     #[command(flatten)]
     pub logging: Logging,
+    /// What is kept across restarts.
+    #[command(flatten)]
+    pub restarts: RestartFlags,
     /// Where dashboards are kept.
     #[command(flatten)]
     pub grafana: GrafanaFlags,
@@ -109,20 +120,19 @@ pub struct Cli {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Receiving")]
 pub struct Receiving {
-    /// UDP address to receive on; empty for none
+    /// UDP address; empty: none; repeatable
     #[arg(long = "statsd.listen-udp", value_name = "ADDRESS", default_value = DEFAULT_STATSD_ADDRESS)]
-    pub listen_udp: String,
-    /// TCP address to receive on; empty for none
+    pub listen_udp: Vec<String>,
+    /// TCP address; empty: none; repeatable
     #[arg(long = "statsd.listen-tcp", value_name = "ADDRESS", default_value = DEFAULT_STATSD_ADDRESS)]
-    pub listen_tcp: String,
-    /// Unix datagram socket to receive on
-    #[arg(long = "statsd.listen-unixgram", value_name = "PATH", default_value = "",
- hide_default_value = true, value_parser = any_path())]
-    pub listen_unixgram: PathBuf,
-    /// Permissions of the Unix socket, octal
+    pub listen_tcp: Vec<String>,
+    /// Unix datagram socket; repeatable
+    #[arg(long = "statsd.listen-unixgram", value_name = "PATH", value_parser = any_path())]
+    pub listen_unixgram: Vec<PathBuf>,
+    /// Permissions of Unix sockets, octal
     #[arg(long = "statsd.unixsocket-mode", value_name = "MODE", default_value = DEFAULT_SOCKET_MODE)]
     pub unixsocket_mode: String,
-    /// Receive buffer; 0: the kernel's own [default: ask for 8 MiB]
+    /// Receive buffer; 0: kernel's [default: ask for 8 MiB]
     #[arg(long = "statsd.read-buffer", value_name = "BYTES", value_parser = parse_count)]
     pub read_buffer: Option<usize>,
     /// Receiving threads [default: one per CPU, at most 4]
@@ -182,9 +192,9 @@ pub struct Mapping {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Exposing")]
 pub struct Exposing {
-    /// Address of the web server
+    /// Address for HTTP, or unix:PATH; repeatable
     #[arg(long = "web.listen-address", value_name = "ADDRESS", default_value = DEFAULT_WEB_ADDRESS)]
-    pub listen_address: String,
+    pub listen_address: Vec<String>,
     /// Path of the metrics
     #[arg(long = "web.telemetry-path", value_name = "PATH", default_value = DEFAULT_TELEMETRY_PATH)]
     pub telemetry_path: String,
@@ -373,7 +383,7 @@ fn in_one_line(error: &clap::Error) -> String {
 }
 
 /// Any path; clap's own reader of paths refuses the empty one, which turns things off here.
-fn any_path() -> impl TypedValueParser<Value = PathBuf> {
+pub(super) fn any_path() -> impl TypedValueParser<Value = PathBuf> {
     OsStringValueParser::new().map(PathBuf::from)
 }
 
@@ -404,8 +414,8 @@ mod tests {
     #[test]
     fn a_value_may_stand_behind_a_blank_and_be_empty() {
         assert_eq!(serves(&["--statsd.cache-size", "5"]).mapping.cache_size, 5);
-        assert_eq!(serves(&["--statsd.listen-udp="]).receiving.listen_udp, "");
-        assert_eq!(serves(&["--statsd.listen-udp", ""]).receiving.listen_udp, "");
+        assert_eq!(serves(&["--statsd.listen-udp="]).receiving.listen_udp, [""]);
+        assert_eq!(serves(&["--statsd.listen-udp", ""]).receiving.listen_udp, [""]);
         assert_eq!(serves(&["--statsd.mapping-config="]).mapping.file, PathBuf::new());
         assert_eq!(serves(&["--statsd.cache-size=1e+06"]).mapping.cache_size, 1_000_000);
     }
@@ -466,6 +476,7 @@ mod tests {
         refuses_value("--log.level=loud", "[possible values: debug, info, warn, error]");
         refuses_value("--log.format=xml", "[possible values: logfmt, json]");
         refuses_value("--compat=other", "[possible values: reference, extended]");
+        refuses_value("--web.unixsocket-mode=rw", "not an octal number");
         refuses_value("--web.enable-lifecycle=maybe", "unexpected value 'maybe'");
         refuses_value("--statsd.cache-size", "a value is required");
     }

@@ -14,6 +14,7 @@ use crate::telemetry::{EventError, LineOutcome, Stat, Telemetry, Totals};
 
 mod limits;
 mod process;
+mod restarts;
 
 /// One family of our own.
 #[derive(Debug)]
@@ -93,6 +94,7 @@ pub const NAMES: &[&str] = &[
     "tallyd_grafana_last_success_timestamp_seconds",
     "tallyd_grafana_pushes_total",
     "tallyd_grafana_writes_total",
+    "tallyd_handovers_total",
     "tallyd_limited_samples_total",
     "tallyd_line_cache_hits_total",
     "tallyd_lines_total",
@@ -100,8 +102,14 @@ pub const NAMES: &[&str] = &[
     "tallyd_sender_overflow_total",
     "tallyd_series",
     "tallyd_series_limit",
+    "tallyd_state_last_save_timestamp_seconds",
+    "tallyd_state_restored_series",
+    "tallyd_state_save_failures_total",
     "tallyd_truncated_datagrams_total",
     "tallyd_udp_kernel_drops_total",
+    "tallyd_unixstream_connections_total",
+    "tallyd_web_config_last_reload_successful",
+    "tallyd_web_config_reload_failures_total",
 ];
 
 /// Our own families as of now, sorted by name. Families with labels appear with their first
@@ -123,6 +131,7 @@ pub fn families(sources: &Sources) -> Vec<OwnFamily> {
     if sources.compat == Compat::Extended {
         all.extend(tallyd(sources, &totals, &kernel_drops));
         all.extend(limits::families(sources, &totals));
+        all.extend(restarts::families(&sources.telemetry.state));
     }
     all.retain(|family| !family.series.is_empty());
     all.sort_unstable_by_key(|family| family.name);
@@ -373,6 +382,23 @@ fn relay(target: &str, totals: &Totals, compat: Compat) -> Vec<OwnFamily> {
     families
 }
 
+/// How the reading of the web config file goes; there only with `--web.config.file`.
+#[must_use]
+pub fn web_config(is_current: bool, failures: u64) -> [OwnFamily; 2] {
+    [
+        gauge(
+            "tallyd_web_config_last_reload_successful",
+            "Whether what is in force is what the web config file says.",
+            is_current.into(),
+        ),
+        counter(
+            "tallyd_web_config_reload_failures_total",
+            "Times that the changed web config file, or a file it names, could not be used.",
+            failures,
+        ),
+    ]
+}
+
 /// What only tallyd knows.
 fn tallyd(sources: &Sources, totals: &Totals, kernel_drops: &[(String, u64)]) -> Vec<OwnFamily> {
     vec![
@@ -415,6 +441,11 @@ fn tallyd(sources: &Sources, totals: &Totals, kernel_drops: &[(String, u64)]) ->
             "tallyd_sender_overflow_total",
             "Samples not used because their series had too many senders already.",
             totals.get(Stat::SenderOverflow),
+        ),
+        counter(
+            "tallyd_unixstream_connections_total",
+            "Connections to Unix stream sockets.",
+            totals.get(Stat::UnixstreamConnections),
         ),
         gauge("tallyd_series", "Series that are being kept.", sources.registry.len() as f64),
     ]

@@ -21,8 +21,8 @@ const READING_LIFE: Duration = Duration::from_secs(5);
 struct Walk<'a, 'p> {
     page: &'a mut Page<'p>,
     own: Peekable<slice::Iter<'a, OwnFamily>>,
-    /// When the process' clock began, in seconds since 1970.
-    start_seconds: f64,
+    /// When the process' clock began, in milliseconds since 1970.
+    start_unix_millis: u64,
     histogram: HistogramValue,
     quantiles: Vec<(f64, f64)>,
 }
@@ -43,16 +43,16 @@ struct Stage<'a> {
 pub fn walk(
     read: impl Fn() -> Reading,
     own: &[OwnFamily],
-    start_seconds: f64,
+    start_unix_millis: u64,
     page: &mut Page<'_>,
 ) {
-    walk_in_stages(read, own, start_seconds, (page, READING_LIFE));
+    walk_in_stages(read, own, start_unix_millis, (page, READING_LIFE));
 }
 
 fn walk_in_stages(
     read: impl Fn() -> Reading,
     own: &[OwnFamily],
-    start_seconds: f64,
+    start_unix_millis: u64,
     (page, life): (&mut Page<'_>, Duration),
 ) {
     let mut reading = read();
@@ -62,7 +62,7 @@ fn walk_in_stages(
     }));
     let own = own.iter().peekable();
     let (histogram, quantiles) = (HistogramValue::default(), Vec::new());
-    let mut walk = Walk { page, own, start_seconds, histogram, quantiles };
+    let mut walk = Walk { page, own, start_unix_millis, histogram, quantiles };
     let mut place = None;
     loop {
         let stage = Stage { reading: &reading, end: Instant::now() + life };
@@ -145,6 +145,12 @@ impl Walk<'_, '_> {
         None
     }
 
+    /// A time on the process' clock, in seconds since 1970. Whole milliseconds are added, so that a
+    /// successor whose clock is this one writes the same digits.
+    fn seconds(&self, millis: u64) -> f64 {
+        self.start_unix_millis.saturating_add(millis) as f64 / 1000.0
+    }
+
     fn own_family(&mut self, own: &OwnFamily) {
         let family = Family { name: own.name, help: own.help, kind: own.kind };
         if !self.page.begin(&family) {
@@ -153,7 +159,7 @@ impl Walk<'_, '_> {
         for (labels, value) in &own.series {
             let value = Value::Number(*value);
             let labels = labels.as_bytes();
-            let series = Series { labels, created_seconds: self.start_seconds, value };
+            let series = Series { labels, created_seconds: self.seconds(0), value };
             self.page.series(&family, &series);
         }
         self.page.end(&family);
@@ -185,7 +191,7 @@ impl Walk<'_, '_> {
                 Value::Summary { quantiles, sum: merge.sum, count: merge.count }
             }
         };
-        let created_seconds = self.start_seconds + series.created_millis as f64 / 1000.0;
+        let created_seconds = self.seconds(series.created_millis);
         self.page.series(family, &Series { labels: series.labels(), created_seconds, value });
     }
 }
@@ -256,7 +262,7 @@ mod tests {
                     help: "",
                     limits: None,
                     ttl_millis: 1000,
-                    generation: 0,
+                    generation: 1,
                     now_millis: 0,
                 };
                 registry.series(&request).unwrap();
@@ -279,7 +285,7 @@ mod tests {
             true
         };
         let mut page = Page::new(Format::Text.encoder(), &mut sink);
-        walk_in_stages(read, &[], 0.0, (&mut page, life));
+        walk_in_stages(read, &[], 0, (&mut page, life));
         assert!(page.finish());
         (String::from_utf8(written).unwrap(), readings.get())
     }

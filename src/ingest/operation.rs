@@ -2,7 +2,7 @@
 
 use std::hash::BuildHasher;
 
-use foldhash::fast::RandomState;
+use foldhash::fast::{FixedState, RandomState};
 use indexmap::IndexSet;
 
 use crate::parse::Repeat;
@@ -104,6 +104,6 @@ impl Default for Operations {
 
 /// The hash of a set's member; all lanes must agree on it, so its seed belongs to the process.
 #[must_use]
-pub fn member_hash(seed: &RandomState, member: &str) -> u64 {
-    seed.hash_one(member)
+pub fn member_hash(seed: u64, member: &str) -> u64 {
+    FixedState::with_seed(seed).hash_one(member)
 }

@@ -2,6 +2,8 @@
 
 use std::hash::BuildHasher;
 
+use foldhash::fast::FixedState;
+
 use super::{Ingest, millis};
 use crate::aggregate::senders::SenderKey;
 use crate::map::Rule;
@@ -12,7 +14,7 @@ use crate::sample::{EventType, Tags};
 impl Ingest {
     /// Who sent a line, where that matters to its series.
     pub(super) fn sender_key(&self, line: &Line<'_>, by: Option<&SenderBy>) -> SenderKey {
-        let seed = &self.config.member_seed;
+        let seed = FixedState::with_seed(self.config.member_seed);
         SenderKey(match by {
             Some(SenderBy::Peer) => seed.hash_one(self.sender),
             Some(SenderBy::Tag(name)) => {
@@ -48,8 +50,6 @@ mod tests {
     use std::net::SocketAddr;
     use std::sync::Arc;
     use std::time::Instant;
-
-    use foldhash::fast::RandomState;
 
     use crate::aggregate::cells::ColumnId;
     use crate::aggregate::senders::MAX_SENDERS;
@@ -92,7 +92,7 @@ mappings:
                 line_cache_bytes: 1 << 20,
                 event_queue: None,
                 start: Instant::now(),
-                member_seed: RandomState::default(),
+                member_seed: 0,
                 ttl: Ttls::default(),
             };
             let lanes = [(); 2].map(|()| Ingest::new(config.clone(), &registry, &telemetry));

@@ -60,7 +60,7 @@ impl Bench {
             line_cache_bytes,
             event_queue: None,
             start: Instant::now(),
-            member_seed: RandomState::default(),
+            member_seed: 0,
             ttl: Ttls::default(),
         };
         let ingest = Ingest::new(config, &registry, &telemetry);

@@ -32,12 +32,17 @@ struct Watched {
 }
 
 impl KernelDrops {
-    /// Watches the sockets of one address under one label.
-    pub(super) fn new(label: String, sockets: &[Arc<Socket>]) -> Self {
-        let sockets = sockets
-            .iter()
-            .map(|socket| Watched { socket: Arc::downgrade(socket), drops: AtomicU64::new(0) });
-        Self { listeners: Arc::new([Listener { label, sockets: sockets.collect() }]) }
+    /// Watches sockets, those of one address under one label.
+    pub(super) fn new<'a>(sockets: impl Iterator<Item = (String, &'a Arc<Socket>)>) -> Self {
+        let mut listeners: Vec<Listener> = Vec::new();
+        for (label, socket) in sockets {
+            let watched = Watched { socket: Arc::downgrade(socket), drops: AtomicU64::new(0) };
+            match listeners.iter_mut().find(|listener| listener.label == label) {
+                Some(listener) => listener.sockets.push(watched),
+                None => listeners.push(Listener { label, sockets: vec![watched] }),
+            }
+        }
+        Self { listeners: listeners.into() }
     }
 
     /// Returns label (`udp:127.0.0.1:9125`) and drops of each listener, freshly asked from the
@@ -51,6 +56,14 @@ impl KernelDrops {
                 (listener.label.clone(), drops)
             })
             .collect()
+    }
+
+    /// Keeps the sockets open, whose lanes may end meanwhile, so that what is refused at them goes
+    /// on being counted.
+    #[must_use]
+    pub fn hold(&self) -> Vec<Arc<Socket>> {
+        let sockets = self.listeners.iter().flat_map(|listener| &listener.sockets);
+        sockets.filter_map(|watched| watched.socket.upgrade()).collect()
     }
 
     /// Asks the kernel once more; to be called before a socket is closed, which ends its count.
@@ -110,7 +123,7 @@ mod tests {
                 socket.set_recv_buffer_size(0)
             });
         let socket = Arc::new(socket.unwrap());
-        let drops = KernelDrops::new("udp:x".into(), std::slice::from_ref(&socket));
+        let drops = KernelDrops::new(std::iter::once(("udp:x".into(), &socket)));
         let client = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         let address = socket.local_addr().unwrap().as_socket().unwrap();
         for _ in 0..100 {

@@ -2,18 +2,17 @@
 //!
 //! Nothing here waits; the threads of `reader` and `tasks` do, and take turns with the lane.
 
-use std::net::TcpStream;
-
 use smallvec::SmallVec;
 
 use crate::compat::Compat;
 use crate::ingest::{Datagram, Ingest, Order, Sender, Source};
+use crate::net::listener::Stream;
 use crate::net::relay::Relay;
 use crate::net::tcp::{Connection, End, Progress};
 use crate::net::udp::{BATCH, Ending, Receiver};
 use crate::telemetry::Stat;
 
-/// Bytes read from a TCP connection at once, so that a burst never piles up in memory.
+/// Bytes read from a connection at once, so that a burst never piles up in memory.
 const CHUNK_BYTES: usize = 64 << 10;
 
 /// What a lane does with what it reads; an [`Ingest`] everywhere but in tests.
@@ -95,11 +94,7 @@ impl<S: Sink> Lane<S> {
     }
 
     /// Reads one chunk of a connection, and counts why it ended if it did.
-    pub(super) fn take_chunk(
-        &mut self,
-        connection: &mut Connection,
-        stream: &TcpStream,
-    ) -> Progress {
+    pub(super) fn take_chunk(&mut self, connection: &mut Connection, stream: &Stream) -> Progress {
         let Self { sink, relay, chunk, .. } = self;
         sink.begin_batch();
         let sender = connection.sender();

@@ -1,6 +1,5 @@
 //! What other threads ask of the lanes, and how the acceptor gives connections away.
 
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -10,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::ingest::Order;
 use crate::net::connections::StreamLimits;
+use crate::net::listener::Stream;
 
 /// The way to the lanes for any other thread.
 #[derive(Clone, Debug)]
@@ -22,10 +22,27 @@ pub struct Orders {
 pub(super) enum Command {
     /// Pass an order on to the sink.
     Obey(Order),
-    /// Read a connection that the acceptor took.
-    Serve(TcpStream, Place),
-    /// Read what has arrived, but not after this, and end.
-    Stop(Instant),
+    /// Read a connection that the acceptor took, or that has brought these bytes already.
+    Serve(Stream, Place, Vec<u8>),
+    /// End.
+    Stop(Stop),
+}
+
+/// How lanes end.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stop {
+    /// What has not been read by then is left.
+    pub(super) deadline: Instant,
+    pub(super) manner: Manner,
+}
+
+/// What becomes of the sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Manner {
+    /// What has arrived is read, and they are closed.
+    Close,
+    /// Nothing is done to them: a successor goes on reading.
+    HandOver,
 }
 
 impl Orders {
@@ -53,10 +70,10 @@ impl Orders {
     }
 
     /// Tells every lane to end.
-    pub(super) fn stop(&self, deadline: Instant) {
+    pub(super) fn stop(&self, stop: Stop) {
         for sender in self.lanes.iter() {
             // A lane whose channel is closed has stopped already.
-            sender.send(Command::Stop(deadline)).unwrap_or_default();
+            sender.send(Command::Stop(stop)).unwrap_or_default();
         }
     }
 }
@@ -88,9 +105,14 @@ impl Peers {
     }
 
     /// Gives a connection to the lane of its place; returns it when that lane has stopped.
-    pub(super) fn hand_out(&self, stream: TcpStream, place: Place) -> Option<Command> {
+    pub(super) fn hand_out(
+        &self,
+        stream: Stream,
+        place: Place,
+        unfinished: Vec<u8>,
+    ) -> Option<Command> {
         let sender = self.lanes.get(place.lane);
-        let command = Command::Serve(stream, place);
+        let command = Command::Serve(stream, place, unfinished);
         match sender {
             Some(sender) => sender.send(command).err().map(|refused| refused.0),
             None => Some(command),
@@ -100,15 +122,18 @@ impl Peers {
     /// A place on the lane with the fewest connections; `None` when there are too many.
     pub(super) fn reserve(&self) -> Option<Place> {
         // Relaxed: a slightly old count only spreads connections a little less evenly.
-        let counts = || self.connections.iter().map(|count| count.load(Ordering::Relaxed));
-        if counts().sum::<usize>() >= self.most {
-            return None;
-        }
-        let lane = counts().enumerate().min_by_key(|&(_, count)| count).map_or(0, |(lane, _)| lane);
+        let counts = self.connections.iter().map(|count| count.load(Ordering::Relaxed));
+        (counts.sum::<usize>() < self.most).then(|| self.reserve_another())
+    }
+
+    /// A place on the lane with the fewest connections, however many there are.
+    pub(super) fn reserve_another(&self) -> Place {
+        let counts = self.connections.iter().map(|count| count.load(Ordering::Relaxed));
+        let lane = counts.enumerate().min_by_key(|&(_, count)| count).map_or(0, |(lane, _)| lane);
         if let Some(count) = self.connections.get(lane) {
             count.fetch_add(1, Ordering::Relaxed);
         }
-        Some(Place { connections: Arc::clone(&self.connections), lane, idle: self.idle })
+        Place { connections: Arc::clone(&self.connections), lane, idle: self.idle }
     }
 }
 

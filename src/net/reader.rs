@@ -21,6 +21,8 @@ use crate::ingest::Source;
 use crate::net::complaint::Complaint;
 use crate::net::drops::KernelDrops;
 use crate::net::lane::{Lane, Sink};
+use crate::net::orders::{Manner, Stop};
+use crate::net::passed::Passing;
 use crate::net::udp::{self, Queue, Receiver};
 use crate::net::unix::SocketFile;
 
@@ -35,8 +37,17 @@ const SETTLE: Duration = Duration::from_millis(2);
 pub(super) struct Reader {
     pub(super) socket: Arc<Socket>,
     pub(super) source: Source,
-    /// The file of a Unix socket, removed as soon as nothing more is let in.
-    pub(super) file: Option<SocketFile>,
+    pub(super) end: End,
+}
+
+/// What becomes of a socket when we end.
+#[derive(Debug)]
+pub(super) enum End {
+    /// It is closed; the file of a Unix socket is removed as soon as nothing more is let in.
+    Closed(Option<SocketFile>),
+    /// It stays open, because somebody else has it as well: nothing is done to it, and what is in
+    /// it waits for whoever reads it next.
+    LeftOpen,
 }
 
 /// What a reader shares with the rest of its lane.
@@ -45,7 +56,9 @@ pub(super) struct Shared<S> {
     pub(super) lane: Arc<Mutex<Lane<S>>>,
     /// When to have ended, once the lane is told to stop. The lane waits until all receivers are
     /// dropped, so everybody keeps one until the work is done.
-    pub(super) stopping: watch::Receiver<Option<Instant>>,
+    pub(super) stopping: watch::Receiver<Option<Stop>>,
+    /// Connections for a successor to go on with.
+    pub(super) passing: Arc<Mutex<Vec<Passing>>>,
     pub(super) drops: KernelDrops,
 }
 
@@ -54,8 +67,27 @@ impl<S> Clone for Shared<S> {
         Self {
             lane: Arc::clone(&self.lane),
             stopping: self.stopping.clone(),
+            passing: Arc::clone(&self.passing),
             drops: self.drops.clone(),
         }
+    }
+}
+
+/// How often the reader of a socket that is left open looks whether it is to end: nothing can wake
+/// it that would not end the socket for all.
+const LOOK_UP: Duration = Duration::from_millis(200);
+
+/// How long a wait may last that begins when a successor is to go on reading.
+const SHORT_WAIT: Duration = Duration::from_millis(1);
+
+/// Makes every wait for datagrams that begins from here on a short one, for those who are waiting
+/// too as soon as a signal interrupts them: the kernel then begins their wait again.
+///
+/// The socket itself stays as it is: shutting it down, which would end all waits, would end it for
+/// the successor as well.
+pub(super) fn release(socket: &Socket) {
+    if let Err(error) = socket.set_read_timeout(Some(SHORT_WAIT)) {
+        warn!(%error, "A reader could not be woken.");
     }
 }
 
@@ -77,18 +109,19 @@ pub(super) fn close(socket: &Socket, source: Source) {
 
 impl Reader {
     /// Readies the socket for a thread that waits in the kernel.
-    pub(super) fn new(
-        socket: Arc<Socket>,
-        source: Source,
-        file: Option<SocketFile>,
-    ) -> io::Result<Self> {
+    pub(super) fn new(socket: Arc<Socket>, source: Source, end: End) -> io::Result<Self> {
         socket.set_nonblocking(false)?;
-        Ok(Self { socket, source, file })
+        // One that was handed over may have the timeout of its last reader.
+        socket.set_read_timeout(match end {
+            End::Closed(_) => None,
+            End::LeftOpen => Some(LOOK_UP),
+        })?;
+        Ok(Self { socket, source, end })
     }
 
     /// Reads until the lane stops, and then what is queued; to be called on the reader's own thread.
     pub(super) fn run<S: Sink>(self, shared: &Shared<S>) {
-        let Self { socket, source, file } = self;
+        let Self { socket, source, end } = self;
         let mut receiver = Receiver::new(source);
         let mut complaint = Complaint::default();
         // The one change that the channel ever sees is the order to stop.
@@ -98,6 +131,7 @@ impl Reader {
                 receiver.ask_for_processes(&socket);
             }
             match receiver.receive(&socket, MsgFlags::MSG_WAITFORONE) {
+                Ok(_) if receiver.is_empty() => {}
                 Ok(_) => {
                     // The end of the waiting looks like an empty datagram, which holds no line.
                     let is_end = receiver.is_one_empty_datagram()
@@ -114,15 +148,19 @@ impl Reader {
                 }
             }
         }
-        drop(file);
-        drain(&socket, source, &mut receiver, shared);
+        let stop = *shared.stopping.borrow();
+        let is_closed = stop.is_none_or(|stop| stop.manner == Manner::Close);
+        if let (End::Closed(file), true) = (end, is_closed) {
+            drop(file);
+            drain(&socket, source, &mut receiver, shared);
+        }
         shared.drops.refresh();
     }
 }
 
 /// Reads what is left in a socket that lets nothing more in.
 fn drain<S: Sink>(socket: &Socket, source: Source, receiver: &mut Receiver, shared: &Shared<S>) {
-    let deadline = shared.stopping.borrow().unwrap_or_else(Instant::now);
+    let deadline = shared.stopping.borrow().map_or_else(Instant::now, |stop| stop.deadline);
     let mut take = || {
         let queue = receiver.receive(socket, MsgFlags::MSG_DONTWAIT);
         shared.lane.lock().take_batch(receiver, source);

@@ -1,21 +1,18 @@
-//! TCP: the listening socket, and one connection's bytes to lines.
+//! The listening TCP socket, and one connection's bytes to lines.
 
 use std::io::{self, Read};
 use std::net::TcpListener;
-use std::net::TcpStream;
 use std::time::Duration;
 
 use socket2::{SockRef, TcpKeepalive, Type};
 
 use crate::ingest::Sender;
 use crate::net::address::ListenAddress;
-use crate::parse::lines::LineSplitter;
-
-/// A line and its newline fit into this many bytes, as into the reference's `bufio.Reader`.
-const MAX_LINE_BYTES: usize = 4096;
+use crate::net::framing::Framing;
+use crate::net::listener::Stream;
 
 /// Connections waiting to be accepted; the kernel cuts it to `net.core.somaxconn`.
-const BACKLOG: i32 = 4096;
+pub(super) const BACKLOG: i32 = 4096;
 
 /// How long a connection is silent before the kernel asks whether the peer still lives, and how
 /// often it asks again; Go's default, which ends connections to vanished peers in the reference.
@@ -36,7 +33,7 @@ pub(super) fn bind(listen: ListenAddress) -> io::Result<TcpListener> {
 #[derive(Debug)]
 pub(super) struct Connection {
     sender: Sender,
-    splitter: LineSplitter,
+    framing: Framing,
 }
 
 /// How far a connection is.
@@ -62,7 +59,11 @@ pub(super) enum End {
 }
 
 /// Readies an accepted socket: it never blocks, and a vanished peer is noticed.
-pub(super) fn prepare(stream: &TcpStream) -> io::Result<()> {
+pub(super) fn prepare(stream: &Stream) -> io::Result<()> {
+    let stream = match stream {
+        Stream::Tcp(stream) => stream,
+        Stream::Unix(stream) => return stream.set_nonblocking(true),
+    };
     stream.set_nonblocking(true)?;
     let keepalive = TcpKeepalive::new()
         .with_time(KEEPALIVE)
@@ -73,8 +74,8 @@ pub(super) fn prepare(stream: &TcpStream) -> io::Result<()> {
 
 impl Connection {
     /// A connection of which nothing was read.
-    pub(super) fn new(sender: Sender) -> Self {
-        Self { sender, splitter: LineSplitter::new(MAX_LINE_BYTES) }
+    pub(super) fn new(sender: Sender, framing: Framing) -> Self {
+        Self { sender, framing }
     }
 
     /// Who is at the other end.
@@ -95,7 +96,7 @@ impl Connection {
             Ok(0) => self.end(End::Closed, each),
             Ok(length) => {
                 let bytes = chunk.get(..length).unwrap_or_default();
-                match self.splitter.feed(bytes, each) {
+                match self.framing.feed(bytes, each) {
                     Err(_) => Progress::Ended(End::TooLong),
                     Ok(()) if length == capacity => Progress::MayHoldMore,
                     Ok(()) => Progress::Waiting,
@@ -108,9 +109,19 @@ impl Connection {
         }
     }
 
+    /// What was read of a line or frame that is not complete.
+    pub(super) fn unfinished(&self) -> &[u8] {
+        self.framing.unfinished()
+    }
+
+    /// Goes on after what an earlier process has read of an incomplete line or frame.
+    pub(super) fn feed(&mut self, unfinished: &[u8]) {
+        self.framing.feed(unfinished, |_| {}).unwrap_or_default();
+    }
+
     /// Hands out the line that the stream stopped in.
     pub(super) fn finish(&mut self, each: impl FnMut(&[u8])) {
-        self.splitter.finish(each);
+        self.framing.finish(each);
     }
 
     fn end(&mut self, end: End, each: impl FnMut(&[u8])) -> Progress {
@@ -164,7 +175,7 @@ mod tests {
 
     #[test]
     fn a_full_chunk_means_that_more_may_wait() {
-        let mut connection = Connection::new(Sender::Unknown);
+        let mut connection = Connection::new(Sender::Unknown, Framing::lines());
         let script = Script(vec![Ok(b"12345678")]);
         assert_eq!(connection.read(script, &mut [0; 8], |_| {}), Progress::MayHoldMore);
     }
@@ -172,7 +183,7 @@ mod tests {
     #[track_caller]
     fn check(script: Vec<Result<&'static [u8], io::ErrorKind>>, lines: &[&str], end: End) {
         let mut script = Script(script);
-        let mut connection = Connection::new(Sender::Unknown);
+        let mut connection = Connection::new(Sender::Unknown, Framing::lines());
         let mut seen = Vec::new();
         let mut chunk = vec![0; 8192];
         let found = loop {

@@ -210,6 +210,11 @@ impl Receiver {
         Ok(if self.batch.len() == BATCH { Queue::MayHoldMore } else { Queue::Empty })
     }
 
+    /// Whether the last batch had nothing in it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.batch.is_empty()
+    }
+
     /// Whether the last batch was nothing but an empty datagram.
     pub(super) fn is_one_empty_datagram(&self) -> bool {
         matches!(*self.batch, [Arrival { length: 0, ending: Ending::Whole, .. }])

@@ -81,6 +81,12 @@ impl LineSplitter {
         Ok(())
     }
 
+    /// The beginning of the line whose end has not arrived.
+    #[must_use]
+    pub fn unfinished(&self) -> &[u8] {
+        &self.unfinished
+    }
+
     /// Calls `each` with the line that the end of the stream left without a newline, if there is one.
     ///
     /// To be called after a reset as well: the reference takes what had arrived until then. A

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use tracing::{info, warn};
 
 use crate::compat::Compat;
-use crate::ingest::Order;
+use crate::ingest::{FIRST_GENERATION, Order};
 use crate::map::{Intake, Rules, RulesError};
 use crate::net::Orders;
 use crate::telemetry::Telemetry;
@@ -27,7 +27,7 @@ pub struct Reloader {
     telemetry: Arc<Telemetry>,
     /// Those in force.
     rules: ArcSwap<Rules>,
-    /// How many reloads there were; held while one is under way.
+    /// That of the rules in force; held while a reload is under way.
     generation: Mutex<u64>,
 }
 
@@ -42,7 +42,7 @@ impl Reloader {
         rules: Arc<Rules>,
     ) -> Self {
         let rules = ArcSwap::new(rules);
-        let (intake, generation) = (Intake::default(), Mutex::new(0));
+        let (intake, generation) = (Intake::default(), Mutex::new(FIRST_GENERATION));
         Self { file, compat, intake, orders, telemetry, rules, generation }
     }
 

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::Notify;
 
 use super::api;
+use super::ending::LastScrape;
 use super::inventory::Inventories;
 use super::reload::Reloader;
 use crate::aggregate::Registry;
@@ -16,7 +16,9 @@ use crate::expose::own::{self, Sources};
 use crate::expose::walk::walk;
 use crate::grafana::panels::health::Exporter;
 use crate::grafana::sync::Status;
-use crate::web::{Backend, Reply};
+use crate::state::Clock;
+use crate::telemetry::Stat;
+use crate::web::{Backend, Guard, Reply};
 
 /// How the keeping of dashboards goes.
 const GRAFANA_PATH: &str = "/api/v1/grafana";
@@ -27,38 +29,39 @@ pub struct Site {
     sources: Sources,
     reloader: Arc<Reloader>,
     inventories: Arc<Inventories>,
-    start: Instant,
-    /// When the process' clock began, in seconds since 1970.
-    start_seconds: f64,
+    clock: Clock,
+    last_scrape: LastScrape,
     is_ready: AtomicBool,
     quit: Arc<Notify>,
     /// How the keeping of dashboards goes, where there is a Grafana.
     grafana: Option<Arc<Status>>,
+    /// What is before the site, where there is anything.
+    guard: Option<Arc<Guard>>,
 }
 
 impl Site {
-    /// A site that shows what is in `sources`, and is not ready yet. The process' clock began at
-    /// `start`; `quit` is notified when a client asks the program to end.
+    /// A site that shows what is in `sources`, and is not ready yet; `quit` is notified when a
+    /// client asks the program to end.
     #[must_use]
-    pub fn new(
-        sources: Sources,
-        reloader: Arc<Reloader>,
-        start: Instant,
-        quit: Arc<Notify>,
-    ) -> Self {
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let start_seconds = since_1970.as_secs_f64() - start.elapsed().as_secs_f64();
+    pub fn new(sources: Sources, reloader: Arc<Reloader>, clock: Clock, quit: Arc<Notify>) -> Self {
         let is_ready = AtomicBool::new(false);
-        let inventories = Inventories::new(&sources.registry, &reloader, start);
+        let inventories = Inventories::new(&sources.registry, &reloader, clock.start);
         let inventories = Arc::new(inventories);
-        let grafana = None;
-        Self { sources, reloader, inventories, start, start_seconds, is_ready, quit, grafana }
+        let (last_scrape, grafana, guard) = (LastScrape::default(), None, None);
+        Self { sources, reloader, inventories, clock, last_scrape, is_ready, quit, grafana, guard }
     }
 
     /// Shows how the keeping of dashboards goes, too.
     #[must_use]
     pub fn with_grafana(mut self, status: Option<Arc<Status>>) -> Self {
         self.grafana = status;
+        self
+    }
+
+    /// Shows how the reading of the web config file goes, too.
+    #[must_use]
+    pub fn with_guard(mut self, guard: Option<Arc<Guard>>) -> Self {
+        self.guard = guard;
         self
     }
 
@@ -88,8 +91,16 @@ impl Site {
         }
     }
 
-    fn now_millis(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
+    /// The scrape that the end waits for.
+    #[must_use]
+    pub fn last_scrape(&self) -> &LastScrape {
+        &self.last_scrape
+    }
+
+    /// How many lines have been taken in, whatever became of them.
+    #[must_use]
+    pub fn lines_taken_in(&self) -> u64 {
+        self.sources.telemetry.totals().get(Stat::Lines)
     }
 }
 
@@ -103,13 +114,27 @@ impl Backend for Site {
         let mut own = own::families(&self.sources);
         if let Some(status) = &self.grafana {
             own.extend(status.families());
-            own.sort_unstable_by_key(|family| family.name);
         }
+        if let Some(guard) = &self.guard {
+            own.extend(own::web_config(guard.is_current(), guard.failures()));
+        }
+        own.sort_unstable_by_key(|family| family.name);
         let registry = &self.sources.registry;
-        let began_millis = self.now_millis();
-        walk(|| registry.read(self.now_millis()), &own, self.start_seconds, page);
+        let began_millis = self.clock.now_millis();
+        let read = || registry.read(self.clock.now_millis());
+        walk(read, &own, self.clock.start_unix_millis, page);
         if page.is_open() && page.shows_all() {
             registry.scraped(began_millis);
+        }
+    }
+
+    fn begin_page(&self) -> u64 {
+        if self.last_scrape.is_awaited() { self.lines_taken_in() } else { 0 }
+    }
+
+    fn page_sent(&self, begin: u64) {
+        if self.last_scrape.is_awaited() {
+            self.last_scrape.sent(begin);
         }
     }
 

@@ -93,7 +93,7 @@ mod tests {
                 limits: None,
                 help: "Help.",
                 ttl_millis: 0,
-                generation: 0,
+                generation: 1,
                 now_millis: 0,
             };
             registry.series(&request).unwrap();
