@@ -23,6 +23,7 @@ mod check;
 pub mod sharing;
 pub mod ttl;
 mod rules;
+pub mod inspect;
 pub mod preset;
 pub mod cache;
 
@@ -31,7 +32,7 @@ use observer::{HistogramSpec, SummarySpec};
 
 pub use dialect::PatternError;
 pub use error::{Place, Problem, RulesError};
-pub use rules::{Loaded, Rules};
+pub use rules::{Loaded, Rules, near, reach};
 use sharing::Sharing;
 use ttl::Ttls;
 

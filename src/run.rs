@@ -31,6 +31,7 @@ pub mod housekeeping;
 pub mod reload;
 pub mod inventory;
 mod api;
+mod explain;
 pub mod site;
 pub mod grafana;
 
@@ -138,6 +139,7 @@ impl Server {
         };
         let quit = Arc::new(Notify::new());
         let site = Site::new(sources, Arc::clone(&reloader), start, Arc::clone(&quit));
+        let site = site.explaining_by(config.parse, config.ttl);
         let site = Arc::new(site.with_grafana(grafana.as_ref().map(Connected::status)));
         let runtime = web_runtime()?;
         let (stop_web, stopping) = oneshot::channel();

@@ -16,6 +16,9 @@ use super::{Action, Matched, Outline, Rule};
 use crate::compat::Compat;
 use crate::sample::EventType;
 
+pub mod near;
+pub mod reach;
+
 /// A checked mapping file, ready to be asked.
 ///
 /// Globs are asked before regexes, wherever they stand. Among globs the earliest wins, or with
@@ -23,6 +26,8 @@ use crate::sample::EventType;
 #[derive(Debug)]
 pub struct Rules {
     compat: Compat,
+    /// What the file is called; empty without one.
+    origin: Arc<str>,
     entries: Vec<Entry>,
     globs: Globs,
     patterns: Vec<PatternRule>,
@@ -81,14 +86,19 @@ impl Rules {
     /// `Invalid` names the first thing that is wrong, with line and column.
     pub fn parse(text: &[u8], file: &Path, compat: Compat) -> Result<Loaded, RulesError> {
         let loaded = raw::read(text, compat).and_then(|written| Self::check(written, compat));
-        let (rules, notes) = loaded.map_err(|fault| fault.in_file(file))?;
+        let (mut rules, notes) = loaded.map_err(|fault| fault.in_file(file))?;
         let name = file.display();
+        rules.origin = name.to_string().into();
         let warnings =
             notes.into_iter().map(|(place, text)| format!("{name}:{place}{text}")).collect();
         Ok(Loaded { rules, warnings })
     }
 
-    fn check(written: RawFile, compat: Compat) -> Result<(Self, super::options::Notes), Fault> {
+    /// Checks what a file says.
+    pub(super) fn check(
+        written: RawFile,
+        compat: Compat,
+    ) -> Result<(Self, super::options::Notes), Fault> {
         let mut checker = Checker::new(compat, written.defaults.unwrap_or_default())?;
         let mut sound = Vec::new();
         for rule in written.mappings.unwrap_or_default() {
@@ -113,8 +123,8 @@ impl Rules {
     fn new(compat: Compat, default_rule: Rule, preference: Preference) -> Self {
         let globs = Globs::new(preference);
         let (entries, patterns, units) = (Vec::new(), Vec::new(), HashMap::new());
-        let needs_senders = default_rule.needs_senders();
-        Self { compat, entries, globs, patterns, default_rule, units, needs_senders }
+        let (origin, needs_senders) = (Arc::default(), default_rule.needs_senders());
+        Self { compat, origin, entries, globs, patterns, default_rule, units, needs_senders }
     }
 
     /// Adds a rule; returns a note where an earlier one takes all its names away.
@@ -179,6 +189,17 @@ impl Rules {
     #[must_use]
     pub fn needs_senders(&self) -> bool {
         self.needs_senders
+    }
+
+    /// This file and those behind it, in the order in which they are asked.
+    fn files(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self)
+    }
+
+    /// What the file is called that holds the rule at `index`; empty where there is no such rule.
+    #[must_use]
+    pub fn origin(&self, index: usize) -> &str {
+        self.entries.get(index).map_or("", |_| &self.origin)
     }
 
     /// The unit of a family, where a rule for it says one.

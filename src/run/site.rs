@@ -6,16 +6,19 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::Notify;
 
-use super::api;
 use super::inventory::Inventories;
 use super::reload::Reloader;
+use super::{api, explain};
 use crate::aggregate::Registry;
 use crate::compat::Compat;
+use crate::explain::Explainer;
 use crate::expose::Page;
 use crate::expose::own::{self, Sources};
 use crate::expose::walk::walk;
 use crate::grafana::panels::health::Exporter;
 use crate::grafana::sync::Status;
+use crate::map::ttl::Ttls;
+use crate::parse;
 use crate::web::{Backend, Reply};
 
 /// How the keeping of dashboards goes.
@@ -34,6 +37,10 @@ pub struct Site {
     quit: Arc<Notify>,
     /// How the keeping of dashboards goes, where there is a Grafana.
     grafana: Option<Arc<Status>>,
+    /// The dialects that lines may use.
+    parse: parse::Options,
+    /// How long series live for which no rule says it.
+    ttl: Ttls,
 }
 
 impl Site {
@@ -52,7 +59,19 @@ impl Site {
         let inventories = Inventories::new(&sources.registry, &reloader, start);
         let inventories = Arc::new(inventories);
         let grafana = None;
-        Self { sources, reloader, inventories, start, start_seconds, is_ready, quit, grafana }
+        let (parse, ttl) = (parse::Options::new(sources.compat), Ttls::default());
+        Self {
+            sources,
+            reloader,
+            inventories,
+            start,
+            start_seconds,
+            is_ready,
+            quit,
+            grafana,
+            parse,
+            ttl,
+        }
     }
 
     /// Shows how the keeping of dashboards goes, too.
@@ -60,6 +79,24 @@ impl Site {
     pub fn with_grafana(mut self, status: Option<Arc<Status>>) -> Self {
         self.grafana = status;
         self
+    }
+
+    /// Explains lines by these dialects and times to live instead of the usual ones.
+    #[must_use]
+    pub fn explaining_by(mut self, parse: parse::Options, ttl: Ttls) -> Self {
+        (self.parse, self.ttl) = (parse, ttl);
+        self
+    }
+
+    /// What lines are explained by at the moment.
+    #[must_use]
+    pub fn explainer(&self) -> Explainer {
+        Explainer {
+            rules: self.reloader.rules(),
+            parse: self.parse,
+            ttl: self.ttl,
+            registry: Some(Arc::clone(self.registry())),
+        }
     }
 
     /// Tells probes whether samples are taken in.
@@ -123,6 +160,7 @@ impl Backend for Site {
 
     fn api(&self, path: &str, query: &str) -> Reply {
         match &self.grafana {
+            _ if path == explain::PATH => explain::answer(self, query),
             _ if path != GRAFANA_PATH => {
                 api::answer(&self.inventories.get(), self.exporter(), path, query)
             }
