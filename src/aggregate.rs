@@ -30,6 +30,7 @@ pub mod cells;
 pub mod values;
 mod series;
 mod families;
+pub mod standing;
 pub mod view;
 pub mod scrapes;
 pub mod saved;

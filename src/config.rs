@@ -155,14 +155,7 @@ impl TryFrom<Cli> for Config {
             log: Log { level: cli.logging.level, format: cli.logging.format },
             net,
             inherited,
-            parse: parse::Options {
-                dogstatsd_tags: !cli.parsing.no_dogstatsd_tags,
-                influxdb_tags: !cli.parsing.no_influxdb_tags,
-                librato_tags: !cli.parsing.no_librato_tags,
-                signalfx_tags: !cli.parsing.no_signalfx_tags,
-                graphite_tags: cli.parsing.graphite_tags,
-                compat: cli.compat,
-            },
+            parse: cli.parsing.options(cli.compat),
             line_cache_bytes: cli.receiving.line_cache_bytes,
             event_queue: cli
                 .queues

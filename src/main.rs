@@ -3,8 +3,10 @@
 use std::process::ExitCode;
 
 use tallyd::bench;
+use tallyd::check;
 use tallyd::command::FAILED;
 use tallyd::config::{Cli, Config, Request};
+use tallyd::explain;
 use tallyd::grafana;
 use tallyd::rules;
 use tallyd::run::run;
@@ -16,6 +18,8 @@ fn main() -> ExitCode {
     let failed = ExitCode::from(FAILED);
     // No flag of a server begins without a dash, so these words cannot be meant for one.
     let (result, failure) = match word.as_ref().and_then(|word| word.to_str()) {
+        Some("explain") => (explain::cli::main(args.skip(2)).map_err(Into::into), failed),
+        Some("check") => (check::cli::main(args.skip(2)).map_err(Into::into), failed),
         Some("bench") => (bench::cli::main(args.skip(2)).map_err(Into::into), failed),
         Some("grafana") => (grafana::cli::main(args.skip(2)).map_err(Into::into), failed),
         Some("rules") => (rules::cli::main(args.skip(2)).map_err(Into::into), failed),

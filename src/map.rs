@@ -25,6 +25,7 @@ pub mod ttl;
 mod rules;
 pub mod tags;
 pub mod limits;
+pub mod inspect;
 pub mod preset;
 pub mod cache;
 
@@ -35,7 +36,7 @@ use tags::TagRules;
 
 pub use dialect::PatternError;
 pub use error::{Place, Problem, RulesError};
-pub use rules::{Loaded, Rules};
+pub use rules::{Loaded, Rules, near, reach};
 use sharing::Sharing;
 use ttl::Ttls;
 

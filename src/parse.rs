@@ -20,12 +20,14 @@ use smallvec::SmallVec;
 use crate::compat::Compat;
 use crate::sample::{Kind, Sample, Tags};
 
+pub mod anatomy;
 mod event;
 pub mod lines;
 mod sections;
 mod tags;
 mod value;
 
+pub use tags::Dialect;
 pub use value::{leading_number, plain_number};
 
 use sections::Modifiers;

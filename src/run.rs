@@ -34,6 +34,7 @@ pub mod inventory;
 mod api;
 mod sockets;
 mod systemd;
+mod explain;
 pub mod site;
 pub mod grafana;
 
@@ -161,6 +162,7 @@ impl Server {
         };
         let quit = Arc::new(Notify::new());
         let site = Site::new(sources, Arc::clone(&reloader), clock, Arc::clone(&quit));
+        let site = site.explaining_by(config.parse, config.ttl);
         let site = site.with_grafana(grafana.as_ref().map(Connected::status));
         let site = Arc::new(site.with_guard(guard.clone()));
         let web = WebServer::start(listeners, web_config(config, guard), &site)?;

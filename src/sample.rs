@@ -47,7 +47,7 @@ impl Kind {
 }
 
 /// A kind as `match_metric_type` and the `type` label of self-metrics spell it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EventType {
     /// `counter`
     Counter,

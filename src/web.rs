@@ -12,6 +12,7 @@
 //! | `/-/reload`, `/-/quit` | with `--web.enable-lifecycle`, by PUT or POST |
 //! | `/api/v1/families` | families, kinds, labels, units: what dashboards are made of |
 //! | `/api/v1/dashboard` | a dashboard to import; `?uid=` or `?group=` where there are several |
+//! | `/api/v1/explain` | what becomes of the line in `?line=`, and why |
 //! | `/api/v1/grafana` | with `--grafana.url`, how the keeping of dashboards goes |
 
 use std::io;
@@ -145,7 +146,9 @@ impl Route {
             "/-/ready" => Self::Ready,
             "/-/reload" if config.enable_lifecycle => Self::Reload,
             "/-/quit" if config.enable_lifecycle => Self::Quit,
-            "/api/v1/families" | "/api/v1/dashboard" | "/api/v1/grafana" => Self::Api,
+            "/api/v1/families" | "/api/v1/dashboard" | "/api/v1/explain" | "/api/v1/grafana" => {
+                Self::Api
+            }
             // As in Go's mux, a path that ends in a slash stands for all below it.
             _ if telemetry.ends_with('/') && path.starts_with(telemetry) => Self::Metrics,
             _ if telemetry.strip_suffix('/') == Some(path) => Self::Metrics,

@@ -140,6 +140,11 @@ impl Families {
         self.by_name.contains_key(name)
     }
 
+    /// The family of a name.
+    pub(super) fn family(&self, name: &str) -> Option<Arc<Family>> {
+        self.by_name.get(name).map(|state| Arc::clone(&state.family))
+    }
+
     fn is_other(&self, name: &str, kind: FamilyKind) -> bool {
         self.by_name.get(name).is_some_and(|state| state.family.kind != kind)
     }

@@ -24,6 +24,7 @@ use super::ttl::TtlFlags;
 use super::units::{parse_bytes, parse_count, parse_interval};
 use crate::compat::Compat;
 use crate::map::cache::Eviction;
+use crate::parse;
 use crate::telemetry::log;
 
 const DEFAULT_WEB_ADDRESS: &str = ":9102";
@@ -50,6 +51,8 @@ const MAX_ARGUMENT_FILES: usize = 100;
                   Presets: aiodogstatsd, airflow, airflow-tags, consul, django-statsd, envoy, \
                   gunicorn, jupyterhub-chp, kong, spark, superset, swift, traefik, uwsgi, vault.",
     override_usage = "tallyd [FLAGS]\n       \
+                      tallyd check FILE…        checks mapping files; see tallyd check --help\n       \
+                      tallyd explain LINE…      tells what becomes of a line; see tallyd explain --help\n       \
                       tallyd bench [COMMAND]    loads a StatsD server; see tallyd bench --help\n       \
                       tallyd grafana COMMAND    dashboards, and Grafana; see tallyd grafana --help",
     disable_help_flag = true,
@@ -163,6 +166,21 @@ pub struct Parsing {
     /// Take `a;key=value:1|c`
     #[arg(long = "statsd.parse-graphite-tags")]
     pub graphite_tags: bool,
+}
+
+impl Parsing {
+    /// The dialects that the flags leave.
+    #[must_use]
+    pub fn options(&self, compat: Compat) -> parse::Options {
+        parse::Options {
+            dogstatsd_tags: !self.no_dogstatsd_tags,
+            influxdb_tags: !self.no_influxdb_tags,
+            librato_tags: !self.no_librato_tags,
+            signalfx_tags: !self.no_signalfx_tags,
+            graphite_tags: self.graphite_tags,
+            compat,
+        }
+    }
 }
 
 /// Flags about the mapping file.

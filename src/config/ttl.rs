@@ -32,7 +32,7 @@ pub struct TtlFlags {
 impl TtlFlags {
     /// What these flags say, the ones of a kind before the one for all.
     #[must_use]
-    pub(super) fn checked(self) -> Ttls {
+    pub(crate) fn checked(self) -> Ttls {
         Ttls::all(self.all)
             .with(EventType::Counter, self.counter)
             .with(EventType::Gauge, self.gauge)

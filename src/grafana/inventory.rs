@@ -9,7 +9,7 @@ mod labels;
 mod registry;
 mod mapping;
 mod page;
-mod remote;
+pub mod remote;
 
 pub use mapping::Promise;
 pub use remote::{FetchError, Fetched, fetch};

@@ -177,6 +177,7 @@ impl Checker {
 
     /// Checks one rule, which begins at `place`.
     pub(super) fn rule(&mut self, written: RawRule, place: Place) -> Result<Checked, Fault> {
+        self.extended(written.examples.as_ref(), "examples")?;
         let match_place = written.glob_or_regex.as_ref().map_or(place, Place::of);
         let event = self.event_type(written.match_metric_type.as_ref())?;
         let match_type = word(written.match_type.as_ref(), "match_type", &MATCH_TYPES)?

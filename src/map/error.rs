@@ -41,7 +41,8 @@ pub struct Place {
 }
 
 impl Place {
-    pub(super) const UNKNOWN: Self = Self { line: 0, column: 0 };
+    /// No place in particular.
+    pub const UNKNOWN: Self = Self { line: 0, column: 0 };
 
     pub(super) fn of<T>(value: &serde_saphyr::Spanned<T>) -> Self {
         Self { line: value.referenced.line(), column: value.referenced.column() }
@@ -190,6 +191,11 @@ pub(super) struct Fault {
 impl Fault {
     pub(super) fn new(place: Place, problem: Problem) -> Self {
         Self { place, problem: Box::new(problem) }
+    }
+
+    /// The place and the problem.
+    pub(super) fn into_parts(self) -> (Place, Problem) {
+        (self.place, *self.problem)
     }
 
     pub(super) fn in_file(self, path: &Path) -> RulesError {

@@ -7,8 +7,8 @@
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{self, Deserializer, MapAccess, Visitor};
-use serde_saphyr::{NonFiniteFloatPolicy, Options, Spanned};
+use serde::de::{self, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::{DuplicateKeyPolicy, NonFiniteFloatPolicy, Options, Spanned};
 
 use super::error::{Fault, Place, Problem};
 use crate::compat::Compat;
@@ -17,9 +17,10 @@ use crate::units::parse_go_duration;
 /// Keys of older versions of the reference; they are known, but never proposed.
 const LEGACY_KEYS: [&str; 3] = ["timer_type", "buckets", "quantiles"];
 /// Keys that the reference does not know.
-const EXTENDED_KEYS: [&str; 14] = [
+const EXTENDED_KEYS: [&str; 15] = [
     "counter_mode",
     "counter_sender_tag",
+    "examples",
     "gauge_mode",
     "gauge_sender_tag",
     "gauge_window",
@@ -106,6 +107,46 @@ pub(super) struct RawRule {
     pub(super) timer_type: Option<Spanned<String>>,
     pub(super) buckets: Option<Spanned<RawBounds>>,
     pub(super) quantiles: Option<Spanned<RawQuantiles>>,
+    /// Only `tallyd check` looks at them.
+    pub(super) examples: Option<Spanned<Vec<Spanned<RawExample>>>>,
+}
+
+/// One entry of `examples:`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawExample {
+    pub(super) line: Texts,
+    pub(super) gives: Texts,
+}
+
+/// One text, or a list of them.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Texts(pub(super) Vec<String>);
+
+impl<'de> Deserialize<'de> for Texts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OneOrMore;
+        impl<'de> Visitor<'de> for OneOrMore {
+            type Value = Texts;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text or a list of texts")
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Texts, E> {
+                Ok(Texts(vec![text.to_owned()]))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Texts, A::Error> {
+                let mut texts = Vec::new();
+                while let Some(text) = list.next_element()? {
+                    texts.push(text);
+                }
+                Ok(Texts(texts))
+            }
+        }
+        deserializer.deserialize_any(OneOrMore)
+    }
 }
 
 /// `ttl_by_kind:`
@@ -354,6 +395,23 @@ pub(super) fn read(text: &[u8], compat: Compat) -> Result<RawFile, Fault> {
         None => Ok(RawFile::default()),
         Some(Ok(file)) => Ok(file),
         Some(Err(error)) => Err(fault(&error, compat)),
+    }
+}
+
+/// Where the rules of a file begin, whatever is in them; `None` where it is no YAML.
+pub(super) fn rule_places(text: &str) -> Option<Vec<Place>> {
+    #[derive(Deserialize)]
+    struct Skeleton {
+        #[serde(default)]
+        mappings: Option<Vec<Spanned<IgnoredAny>>>,
+    }
+    let mut bytes = text.as_bytes();
+    let mut lenient = options();
+    lenient.duplicate_keys = DuplicateKeyPolicy::LastWins;
+    match serde_saphyr::read_with_options::<_, Skeleton>(&mut bytes, lenient).next() {
+        None => Some(Vec::new()),
+        Some(Ok(file)) => Some(file.mappings.iter().flatten().map(Place::of).collect()),
+        Some(Err(_)) => None,
     }
 }
 

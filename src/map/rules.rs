@@ -16,6 +16,9 @@ use super::{Action, Intake, Matched, Outline, Rule};
 use crate::compat::Compat;
 use crate::sample::EventType;
 
+pub mod near;
+pub mod reach;
+
 /// A checked mapping file, ready to be asked.
 ///
 /// Globs are asked before regexes, wherever they stand. Among globs the earliest wins, or with
@@ -94,7 +97,11 @@ impl Rules {
         Ok(Loaded { rules, warnings })
     }
 
-    fn check(written: RawFile, compat: Compat) -> Result<(Self, super::options::Notes), Fault> {
+    /// Checks what a file says.
+    pub(super) fn check(
+        written: RawFile,
+        compat: Compat,
+    ) -> Result<(Self, super::options::Notes), Fault> {
         let mut checker = Checker::new(compat, written.defaults.unwrap_or_default())?;
         let mut sound = Vec::new();
         for rule in written.mappings.unwrap_or_default() {

@@ -155,7 +155,7 @@ fn read_rate(text: &str, compat: Compat) -> (f64, bool) {
 
 /// One section, by the letter it begins with.
 #[derive(Clone, Copy)]
-enum Section<'a> {
+pub(super) enum Section<'a> {
     Rate(&'a str),
     Tags(&'a str),
     ContainerId(&'a str),
@@ -164,7 +164,7 @@ enum Section<'a> {
     Refused(Reason),
 }
 
-fn section(text: &str, compat: Compat) -> Section<'_> {
+pub(super) fn section(text: &str, compat: Compat) -> Section<'_> {
     let section = if compat.is_reference() {
         reference_section(text)
     } else {

@@ -42,6 +42,43 @@ pub(super) fn read_section<'a>(section: &'a str, tags: &mut Tags<'a>) -> u32 {
     read_list(section, DOGSTATSD, tags)
 }
 
+/// One of the ways to write tags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// `|#key:value,…`
+    DogStatsD,
+    /// `name,key=value,…`
+    InfluxDb,
+    /// `name#key=value,…`
+    Librato,
+    /// `na[key=value,…]me`
+    SignalFx,
+    /// `name;key=value;…`
+    Graphite,
+}
+
+impl Dialect {
+    /// What people call it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::DogStatsD => "DogStatsD",
+            Self::InfluxDb => "InfluxDB",
+            Self::Librato => "Librato",
+            Self::SignalFx => "SignalFx",
+            Self::Graphite => "Graphite",
+        }
+    }
+
+    fn punctuation(self) -> Punctuation {
+        match self {
+            Self::DogStatsD => DOGSTATSD,
+            Self::InfluxDb | Self::Librato | Self::SignalFx => IN_NAME,
+            Self::Graphite => GRAPHITE,
+        }
+    }
+}
+
 /// Takes the tags out of a name; returns what is left of it, maybe nothing, and the number of bad
 /// tags.
 ///
@@ -52,26 +89,34 @@ pub(super) fn split_name<'a>(
     options: Options,
     tags: &mut Tags<'a>,
 ) -> (Cow<'a, str>, u32) {
-    if options.signalfx_tags && name.contains(['[', ']']) {
+    let Some((dialect, start)) = dialect_of_name(name, options) else {
+        return (Cow::Borrowed(name), 0);
+    };
+    if dialect == Dialect::SignalFx {
         return split_brackets(name, tags);
     }
-    let is_mark = |c| opens_list(c, options).is_some();
-    let parts = name.find(is_mark).and_then(|start| name.split_at_checked(start));
-    let (bare_name, marked) = parts.unwrap_or((name, ""));
+    let (bare_name, marked) = name.split_at_checked(start).unwrap_or((name, ""));
     let mut list = marked.chars();
-    let errors = match list.next().and_then(|mark| opens_list(mark, options)) {
-        Some(punctuation) => read_list(list.as_str(), punctuation, tags),
-        None => 0,
-    };
-    (Cow::Borrowed(bare_name), errors)
+    list.next();
+    (Cow::Borrowed(bare_name), read_list(list.as_str(), dialect.punctuation(), tags))
 }
 
-/// How the list behind a mark is punctuated, if the mark opens one in an enabled dialect.
-fn opens_list(mark: char, options: Options) -> Option<Punctuation> {
+/// In which dialect a name has tags, if it has any, and where their mark stands.
+pub(super) fn dialect_of_name(name: &str, options: Options) -> Option<(Dialect, usize)> {
+    if options.signalfx_tags
+        && let Some(start) = name.find(['[', ']'])
+    {
+        return Some((Dialect::SignalFx, start));
+    }
+    name.char_indices().find_map(|(start, mark)| Some((opens_list(mark, options)?, start)))
+}
+
+/// The dialect in which a mark opens a list, if one does that is enabled.
+fn opens_list(mark: char, options: Options) -> Option<Dialect> {
     match mark {
-        ',' if options.influxdb_tags => Some(IN_NAME),
-        '#' if options.librato_tags => Some(IN_NAME),
-        ';' if options.graphite_tags => Some(GRAPHITE),
+        ',' if options.influxdb_tags => Some(Dialect::InfluxDb),
+        '#' if options.librato_tags => Some(Dialect::Librato),
+        ';' if options.graphite_tags => Some(Dialect::Graphite),
         _ => None,
     }
 }

@@ -5,17 +5,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::Notify;
 
-use super::api;
 use super::ending::LastScrape;
 use super::inventory::Inventories;
 use super::reload::Reloader;
+use super::{api, explain};
 use crate::aggregate::Registry;
 use crate::compat::Compat;
+use crate::explain::Explainer;
 use crate::expose::Page;
 use crate::expose::own::{self, Sources};
 use crate::expose::walk::walk;
 use crate::grafana::panels::health::Exporter;
 use crate::grafana::sync::Status;
+use crate::map::ttl::Ttls;
+use crate::parse;
 use crate::state::Clock;
 use crate::telemetry::Stat;
 use crate::web::{Backend, Guard, Reply};
@@ -37,6 +40,10 @@ pub struct Site {
     grafana: Option<Arc<Status>>,
     /// What is before the site, where there is anything.
     guard: Option<Arc<Guard>>,
+    /// The dialects that lines may use.
+    parse: parse::Options,
+    /// How long series live for which no rule says it.
+    ttl: Ttls,
 }
 
 impl Site {
@@ -47,8 +54,20 @@ impl Site {
         let is_ready = AtomicBool::new(false);
         let inventories = Inventories::new(&sources.registry, &reloader, clock.start);
         let inventories = Arc::new(inventories);
-        let (last_scrape, grafana, guard) = (LastScrape::default(), None, None);
-        Self { sources, reloader, inventories, clock, last_scrape, is_ready, quit, grafana, guard }
+        let (parse, ttl) = (parse::Options::new(sources.compat), Ttls::default());
+        Self {
+            sources,
+            reloader,
+            inventories,
+            clock,
+            last_scrape: LastScrape::default(),
+            is_ready,
+            quit,
+            grafana: None,
+            guard: None,
+            parse,
+            ttl,
+        }
     }
 
     /// Shows how the keeping of dashboards goes, too.
@@ -63,6 +82,24 @@ impl Site {
     pub fn with_guard(mut self, guard: Option<Arc<Guard>>) -> Self {
         self.guard = guard;
         self
+    }
+
+    /// Explains lines by these dialects and times to live instead of the usual ones.
+    #[must_use]
+    pub fn explaining_by(mut self, parse: parse::Options, ttl: Ttls) -> Self {
+        (self.parse, self.ttl) = (parse, ttl);
+        self
+    }
+
+    /// What lines are explained by at the moment.
+    #[must_use]
+    pub fn explainer(&self) -> Explainer {
+        Explainer {
+            rules: self.reloader.rules(),
+            parse: self.parse,
+            ttl: self.ttl,
+            registry: Some(Arc::clone(self.registry())),
+        }
     }
 
     /// Tells probes whether samples are taken in.
@@ -148,6 +185,7 @@ impl Backend for Site {
 
     fn api(&self, path: &str, query: &str) -> Reply {
         match &self.grafana {
+            _ if path == explain::PATH => explain::answer(self, query),
             _ if path != GRAFANA_PATH => {
                 api::answer(&self.inventories.get(), self.exporter(), path, query)
             }

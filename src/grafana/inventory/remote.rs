@@ -95,7 +95,11 @@ fn page(text: &str) -> Fetched {
     Fetched { exporter, inventory: Inventory::of_page(text) }
 }
 
-async fn get(url: Url) -> Result<(StatusCode, String), FetchError> {
+/// Asks for a page, whatever is on it.
+///
+/// # Errors
+/// When there is no whole answer, or its status tells of a failure.
+pub async fn get(url: Url) -> Result<(StatusCode, String), FetchError> {
     let name = url.to_string();
     let ask = |source| FetchError::Ask { url: name.clone(), source };
     crate::tls::install_provider();
