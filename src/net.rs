@@ -40,7 +40,7 @@ mod reader;
 mod tasks;
 
 pub use address::AddressError;
-pub use drops::KernelDrops;
+pub use drops::{KernelDrops, ReceiveQueue};
 pub use orders::Orders;
 pub use unix::UnixError;
 
