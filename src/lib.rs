@@ -34,6 +34,7 @@ pub mod expose;
 pub mod chart;
 pub mod grafana;
 pub mod rules;
+pub mod status;
 pub mod config;
 pub mod explain;
 pub mod check;

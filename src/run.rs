@@ -24,6 +24,7 @@ use crate::expose::own::{self, Sources};
 use crate::ingest::{self, Ingest, Order};
 use crate::map::Rules;
 use crate::net::{self, Lanes, Orders, Sockets};
+use crate::status::Watch;
 use crate::telemetry::{Telemetry, log};
 use crate::web;
 
@@ -116,7 +117,8 @@ impl Server {
         if let Some(queue) = config.event_queue {
             start_flushing(queue.interval, orders.clone())?;
         }
-        let housekeeping = Housekeeping::new(&registry, &orders, &drops, start);
+        let watch = Watch::new(&telemetry, &registry, &drops, (start, orders.lanes()));
+        let housekeeping = Housekeeping::new(&registry, &orders, (&drops, &watch), start);
         let (stop_housekeeping, stopped) = mpsc::channel();
         let housekeeping = thread::Builder::new()
             .name("housekeeping".to_owned())
@@ -138,7 +140,7 @@ impl Server {
             compat: config.compat,
         };
         let quit = Arc::new(Notify::new());
-        let site = Site::new(sources, Arc::clone(&reloader), start, Arc::clone(&quit));
+        let site = Site::new(sources, Arc::clone(&reloader), watch, Arc::clone(&quit));
         let site = site.explaining_by(config.parse, config.ttl);
         let site = Arc::new(site.with_grafana(grafana.as_ref().map(Connected::status)));
         let runtime = web_runtime()?;

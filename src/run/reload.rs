@@ -1,10 +1,11 @@
 //! Reloading the mapping file while lines come in.
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
+use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -27,6 +28,16 @@ pub struct Reloader {
     rules: ArcSwap<Rules>,
     /// How many reloads there were; held while one is under way.
     generation: Mutex<u64>,
+    last: Mutex<Option<Attempt>>,
+}
+
+/// The last time that the file was read again.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// When.
+    pub at: SystemTime,
+    /// Why the old rules stayed in force; none when they did not.
+    pub error: Option<String>,
 }
 
 impl Reloader {
@@ -40,7 +51,8 @@ impl Reloader {
         rules: Arc<Rules>,
     ) -> Self {
         let rules = ArcSwap::new(rules);
-        Self { file, compat, orders, telemetry, rules, generation: Mutex::new(0) }
+        let (generation, last) = (Mutex::new(0), Mutex::new(None));
+        Self { file, compat, orders, telemetry, rules, generation, last }
     }
 
     /// The rules in force.
@@ -49,12 +61,31 @@ impl Reloader {
         self.rules.load_full()
     }
 
+    /// The mapping file.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
+    /// The last reload, whether it worked or not.
+    #[must_use]
+    pub fn last(&self) -> Option<Attempt> {
+        self.last.lock().clone()
+    }
+
     /// Reads the file again. When this returns, every lane follows the new rules; after an error
     /// the old ones stay in force.
     ///
     /// # Errors
     /// What is wrong with the file.
     pub fn reload(&self) -> Result<(), RulesError> {
+        let result = self.try_reload();
+        let error = result.as_ref().err().map(ToString::to_string);
+        *self.last.lock() = Some(Attempt { at: SystemTime::now(), error });
+        result
+    }
+
+    fn try_reload(&self) -> Result<(), RulesError> {
         let Some(file) = &self.file else {
             warn!("Asked to reload, but there is no mapping file (--statsd.mapping-config).");
             return Ok(());

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::sync::Notify;
 
+use super::api::view::{Overview, View};
 use super::inventory::Inventories;
 use super::reload::Reloader;
 use super::{api, explain};
@@ -19,7 +20,9 @@ use crate::grafana::panels::health::Exporter;
 use crate::grafana::sync::Status;
 use crate::map::ttl::Ttls;
 use crate::parse;
-use crate::web::{Backend, Reply};
+use crate::status::Watch;
+use crate::status::lists::Clock;
+use crate::web::{Backend, Reply, Visit};
 
 /// How the keeping of dashboards goes.
 const GRAFANA_PATH: &str = "/api/v1/grafana";
@@ -30,7 +33,8 @@ pub struct Site {
     sources: Sources,
     reloader: Arc<Reloader>,
     inventories: Arc<Inventories>,
-    start: Instant,
+    watch: Arc<Watch>,
+    overview: Overview,
     /// When the process' clock began, in seconds since 1970.
     start_seconds: f64,
     is_ready: AtomicBool,
@@ -44,19 +48,18 @@ pub struct Site {
 }
 
 impl Site {
-    /// A site that shows what is in `sources`, and is not ready yet. The process' clock began at
-    /// `start`; `quit` is notified when a client asks the program to end.
+    /// A site that shows what is in `sources`, and is not ready yet; `quit` is notified when a client asks the program to end.
     #[must_use]
     pub fn new(
         sources: Sources,
         reloader: Arc<Reloader>,
-        start: Instant,
+        watch: Arc<Watch>,
         quit: Arc<Notify>,
     ) -> Self {
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let start_seconds = since_1970.as_secs_f64() - start.elapsed().as_secs_f64();
+        let start_seconds = since_1970.as_secs_f64() - watch.elapsed().as_secs_f64();
         let is_ready = AtomicBool::new(false);
-        let inventories = Inventories::new(&sources.registry, &reloader, start);
+        let inventories = Inventories::new(&sources.registry, &reloader, &watch);
         let inventories = Arc::new(inventories);
         let grafana = None;
         let (parse, ttl) = (parse::Options::new(sources.compat), Ttls::default());
@@ -64,7 +67,8 @@ impl Site {
             sources,
             reloader,
             inventories,
-            start,
+            watch,
+            overview: Overview::default(),
             start_seconds,
             is_ready,
             quit,
@@ -125,8 +129,18 @@ impl Site {
         }
     }
 
-    fn now_millis(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
+    /// Everything that the API and the status page tell of.
+    fn view(&self) -> View<'_> {
+        View {
+            sources: &self.sources,
+            watch: &self.watch,
+            inventories: &self.inventories,
+            reloader: &self.reloader,
+            overview: &self.overview,
+            clock: Clock { start_seconds: self.start_seconds },
+            is_ready: self.is_ready(),
+            grafana: self.grafana.as_deref(),
+        }
     }
 }
 
@@ -140,11 +154,14 @@ impl Backend for Site {
         let mut own = own::families(&self.sources);
         if let Some(status) = &self.grafana {
             own.extend(status.families());
-            own.sort_unstable_by_key(|family| family.name);
         }
+        if self.sources.compat == Compat::Extended {
+            own.extend(self.watch.families());
+        }
+        own.sort_unstable_by_key(|family| family.name);
         let registry = &self.sources.registry;
-        let began_millis = self.now_millis();
-        walk(|| registry.read(self.now_millis()), &own, self.start_seconds, page);
+        let began_millis = self.watch.now_millis();
+        walk(|| registry.read(self.watch.now_millis()), &own, self.start_seconds, page);
         if page.is_open() && page.shows_all() {
             registry.scraped(began_millis);
         }
@@ -158,14 +175,24 @@ impl Backend for Site {
         self.reloader.reload().map_err(|error| format!("{:#}", anyhow::Error::from(error)))
     }
 
+    fn status_page(&self, visit: &Visit<'_>) -> Option<String> {
+        let is_wanted = self.sources.compat == Compat::Extended;
+        is_wanted.then(|| self.view().page(visit))
+    }
+
     fn api(&self, path: &str, query: &str) -> Reply {
-        match &self.grafana {
-            _ if path == explain::PATH => explain::answer(self, query),
-            _ if path != GRAFANA_PATH => {
-                api::answer(&self.inventories.get(), self.exporter(), path, query)
+        match (path, &self.grafana) {
+            (explain::PATH, _) => explain::answer(self, query),
+            (GRAFANA_PATH, Some(status)) => api::json(200, &status.facts()),
+            (GRAFANA_PATH, None) => {
+                api::json(404, &"dashboards are not kept: --grafana.url is not set")
             }
-            Some(status) => api::json(200, &status.facts()),
-            None => api::json(404, &"dashboards are not kept: --grafana.url is not set"),
+            ("/api/v1/status", _) => api::json(200, &self.view().facts()),
+            ("/api/v1/unmapped", _) => api::json(200, &self.view().unmapped()),
+            ("/api/v1/cardinality", _) => api::json(200, &*self.view().cardinality()),
+            ("/api/v1/conflicts", _) => api::json(200, &self.view().conflicts()),
+            ("/api/v1/errors", _) => api::json(200, &self.view().errors()),
+            _ => api::answer(&self.inventories.get(), self.exporter(), path, query),
         }
     }
 

@@ -73,7 +73,7 @@ impl Values {
 }
 
 /// Names and values, these still escaped; ends where the text is none of the text format.
-pub(super) fn pairs(labels: &str) -> impl Iterator<Item = (&str, &str)> {
+pub fn pairs(labels: &str) -> impl Iterator<Item = (&str, &str)> {
     let mut rest = labels;
     std::iter::from_fn(move || {
         let (name, after) = rest.split_once("=\"")?;
@@ -93,7 +93,9 @@ pub(super) fn pairs(labels: &str) -> impl Iterator<Item = (&str, &str)> {
     })
 }
 
-fn unescaped(value: &str) -> Cow<'_, str> {
+/// A label's value without the backslashes that the text format puts before some characters.
+#[must_use]
+pub fn unescaped(value: &str) -> Cow<'_, str> {
     if !value.contains('\\') {
         return Cow::Borrowed(value);
     }
