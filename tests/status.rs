@@ -135,7 +135,13 @@ fn the_page_shows_what_arrives_and_refuses_every_other_script() {
     wait_for(&server, "errors", |errors| errors["errors"][0]["reason"] == "malformed_line");
     let reply = server.get("/?line=shop.home.requests%3A1%7Cc&q=shop").unwrap();
     let page = reply.as_str().unwrap();
-    for expected in ["shop_requests_total", "cache.hits", "never.*", "&lt;script&gt;alert(1)"] {
+    for expected in [
+        "shop_requests_total",
+        "cache.hits",
+        "never.*",
+        "&lt;script&gt;alert(1)",
+        "id=\"try-result\"",
+    ] {
         assert!(page.contains(expected), "{expected} in {page}");
     }
     assert_eq!(page.matches("<script").count(), 1);

@@ -177,7 +177,7 @@ impl Backend for Site {
 
     fn status_page(&self, visit: &Visit<'_>) -> Option<String> {
         let is_wanted = self.sources.compat == Compat::Extended;
-        is_wanted.then(|| self.view().page(visit))
+        is_wanted.then(|| self.view().page(visit, &self.explainer()))
     }
 
     fn api(&self, path: &str, query: &str) -> Reply {

@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::chart::figure::{Figure, Unit};
+use crate::explain::Explanation;
 use crate::status::cardinality::Cardinality;
 use crate::status::facts::Facts;
 use crate::status::lists::{Conflicts, Errors, Unmapped};
@@ -17,6 +18,7 @@ mod families;
 mod lists;
 mod overview;
 mod spark;
+mod trial;
 
 const STYLE: &str = include_str!("status/style.css");
 const SCRIPT: &str = include_str!("status/script.js");
@@ -47,6 +49,8 @@ pub struct Model<'a> {
     pub telemetry_path: &'a str,
     /// What was asked for.
     pub query: &'a Query,
+    /// What becomes of the line to try.
+    pub explanation: Option<&'a Explanation>,
 }
 
 /// What a visitor asked for.
@@ -165,6 +169,7 @@ impl Model<'_> {
 
     fn header(&self) -> Markup {
         let sections = [
+            ("#try", "Try a line"),
             ("#families", "Families"),
             ("#unmapped", "Unmapped names"),
             ("#errors", "Bad lines"),
@@ -197,6 +202,7 @@ impl Model<'_> {
             (overview::verdict(self.facts))
             (overview::tiles(self.facts, self.unmapped))
             (overview::receiving(self.facts))
+            (trial::section(self.query, self.explanation))
             (families::section(&self.families, self.query))
             (lists::unmapped(self.unmapped))
             (lists::errors(self.errors, self.facts))
@@ -411,6 +417,7 @@ mod tests {
             dashboards: &[],
             telemetry_path: "/m/\"x",
             query: &query,
+            explanation: None,
         }
         .into_html("n0nce")
     }

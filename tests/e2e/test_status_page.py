@@ -93,6 +93,11 @@ def test_the_page_is_complete_without_scripts(start: Start, browser: Browser) ->
     browser.type("SHOP")
     submit(browser)
     assert browser.evaluate("[...document.querySelectorAll('#families-list tbody tr')].length") == 1
+    browser.evaluate("document.getElementById('line').focus()")
+    browser.type("shop.home.requests:3|c")
+    submit(browser)
+    result = browser.evaluate("document.getElementById('try-result').innerText")
+    assert "shop.*.requests" in result and 'shop_requests_total{page="home"}' in result
 
 
 def test_numbers_change_under_a_visitor_who_types_and_reads(start: Start, browser: Browser) -> None:
@@ -100,9 +105,9 @@ def test_numbers_change_under_a_visitor_who_types_and_reads(start: Start, browse
     server = start(mapping=MAPPING)
     send(server, "shop.home.requests:1|c", *(f"family.n{n}:1|c" for n in range(60)))
     browser.open(page_of(server))
-    browser.evaluate("window.sameDocument = true; document.getElementById('filter').focus()")
+    browser.evaluate("window.sameDocument = true; document.getElementById('line').focus()")
     browser.type("half a li")
-    browser.evaluate("document.getElementById('filter').setSelectionRange(2, 5); scrollTo(0, 700)")
+    browser.evaluate("document.getElementById('line').setSelectionRange(2, 5); scrollTo(0, 700)")
     scrolled = browser.evaluate("scrollY")
     send(server, *(["arrived.later:1|c"] * 30))
     has_row = "document.getElementById('families-list').innerText.includes('arrived_later')"
@@ -111,7 +116,7 @@ def test_numbers_change_under_a_visitor_who_types_and_reads(start: Start, browse
         "[sameDocument, document.activeElement.id, document.activeElement.value,"
         " document.activeElement.selectionStart, document.activeElement.selectionEnd]"
     )
-    assert kept == [True, "filter", "half a li", 2, 5]
+    assert kept == [True, "line", "half a li", 2, 5]
     assert abs(browser.evaluate("scrollY") - scrolled) < 60
     browser.evaluate("document.getElementById('live-pause').click()")
     assert browser.evaluate("document.getElementById('live-state').textContent") == "paused"

@@ -2,6 +2,7 @@
 
 use super::pairs;
 use super::view::View;
+use crate::explain::{Explainer, MAX_LINE_BYTES};
 use crate::grafana::panels::health::Exporter;
 use crate::grafana::{Options, dashboards};
 use crate::status::lists::{Families as Known, Row};
@@ -12,16 +13,15 @@ use crate::web::status::{Dashboard, Families, Family, Model, Query, Sort};
 /// Families shown at a time.
 const MAX_FAMILIES: usize = 100;
 
-/// What is typed into the page's forms is taken up to this length.
-const MAX_LINE_BYTES: usize = 64 * 1024;
-
 /// Up to so many series all dashboards are listed, which takes a look at each.
 const MAX_SERIES: usize = 20_000;
 
 impl View<'_> {
     /// The page.
-    pub(in crate::run) fn page(&self, visit: &Visit<'_>) -> String {
+    pub(in crate::run) fn page(&self, visit: &Visit<'_>, explainer: &Explainer) -> String {
         let query = query(visit.query);
+        let line = query.line.as_deref();
+        let explanation = line.map(|line| explainer.explain(line.as_bytes()));
         let rates = self.watch.rates();
         let known = self.families(&rates);
         Model {
@@ -34,6 +34,7 @@ impl View<'_> {
             dashboards: &self.dashboards(),
             telemetry_path: visit.telemetry_path,
             query: &query,
+            explanation: explanation.as_ref(),
         }
         .into_html(visit.nonce)
     }
