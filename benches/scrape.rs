@@ -85,6 +85,10 @@ impl Backend for Stock {
         Ok(())
     }
 
+    fn status_page(&self, _: &tallyd::web::Visit<'_>) -> Option<String> {
+        None
+    }
+
     fn api(&self, _path: &str, _query: &str) -> Reply {
         Reply { status: 404, content_type: "text/plain", body: String::new() }
     }

@@ -230,8 +230,8 @@ m.yml: 3 rules, 1 error, 3 warnings; 0 examples
 
     #[test]
     fn every_mapping_that_comes_with_tallyd_is_sound() {
-        for name in crate::map::preset::names() {
-            let text = crate::map::preset::text(name).unwrap_or_default();
+        for preset in crate::map::preset::all() {
+            let (text, name) = (preset.text(), preset.name());
             let report = check(text.as_bytes(), name, parse::Options::new(Compat::Extended));
             assert_eq!(report.count(Severity::Error), 0, "{}", report.to_text());
             let is_unreachable = |finding: &&Finding| finding.check == Check::Unreachable;

@@ -96,6 +96,7 @@ impl Explainer {
                 let owner = owner.unwrap_or_else(|| ask(sandbox.registry()));
                 Some(words::of_conflict(&sample.family, kind, &owner))
             }
+            End::Limited(reason) => Some(words::of_limit(reason)),
             End::OneSenderTooMany => Some(words::of_senders()),
             End::NoEvent => Some(words::of_no_event()),
             End::Reached | End::Dropped => None,
@@ -196,7 +197,6 @@ mod tests {
     use std::collections::BTreeSet;
     use std::time::Instant;
 
-    use foldhash::fast::RandomState;
     use proptest::prelude::*;
 
     use super::*;
@@ -479,7 +479,7 @@ mappings:
             line_cache_bytes: 1 << 20,
             event_queue: None,
             start: Instant::now(),
-            member_seed: RandomState::default(),
+            member_seed: 0,
             ttl: explainer.ttl,
         };
         let mut ingest = Ingest::new(config, &registry, &telemetry);

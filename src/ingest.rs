@@ -24,6 +24,7 @@ use crate::map::{Action, CounterMode, Observer, Rule, Rules};
 use crate::parse::lines::lines;
 use crate::parse::{self, Line, Repeat, Shape, parse_line};
 use crate::sample::{EventType, Sample, Value};
+use crate::telemetry::marks::Marks;
 use crate::telemetry::{EventError, LaneCounters, LineOutcome, Stat, Tally, Telemetry};
 
 pub mod event_queue;
@@ -35,11 +36,13 @@ mod passes;
 mod restore;
 mod sharing;
 pub mod trace;
+mod notes;
 
 use event_queue::EventQueue;
 use labels::Labels;
 use limits::{Admission, Gate, adds_up};
 use line_cache::{Key, LineCache, Verdict, without_timestamp};
+use notes::Allowance;
 use operation::{Effect, Operation, Operations, member_hash};
 use passes::Sent;
 use sharing::{sender_tag, tags_without};
@@ -122,6 +125,7 @@ pub struct Ingest {
     now_millis: u64,
     /// Who sent the line that is being understood.
     sender: Sender,
+    allowance: Allowance,
     /// Whether lines are logged (`--log.level=debug`).
     logs_lines: bool,
     scratch: Scratch,
@@ -227,6 +231,7 @@ impl Ingest {
             restarts: 0,
             now_millis: 0,
             sender: Sender::Unknown,
+            allowance: Allowance::default(),
             logs_lines: tracing::enabled!(tracing::Level::DEBUG),
             scratch: Scratch::default(),
             mapped: Mapped::default(),
@@ -354,6 +359,7 @@ impl Ingest {
 
     /// Maps and aggregates what a line holds.
     fn settle(&mut self, parsed: &Line<'_>, key: Option<Key<'_>>, mut tally: Tally) {
+        let key = if self.note_client(parsed) { None } else { key };
         let mut last = None;
         self.mapped.event = None;
         let mut outcome = match parsed.shape {
@@ -369,21 +375,29 @@ impl Ingest {
         }
         self.note_outcome(outcome);
         tally.add(Stat::Outcome(outcome), 1);
-        match (key, parsed.repeat) {
-            (Some(key), Some(repeat)) => self.remember(key, repeat, last, tally),
-            _ => self.counters.add_tally(&tally),
+        let marks = match &last {
+            None => Marks::default(),
+            Some(_) if outcome == LineOutcome::Accepted || self.mapped.found.is_none() => {
+                self.mapped.marks
+            }
+            Some(_) => Marks { subject: None, ..self.mapped.marks },
+        };
+        let (marks, may_repeat) = self.note_errors(parsed, key, &tally, marks);
+        self.counters.add_tally(&tally);
+        self.counters.mark(marks);
+        if let (Some(key), Some(repeat), true) = (key, parsed.repeat, may_repeat) {
+            self.remember(key, repeat, last, (tally, marks));
         }
     }
 
-    /// Counts a line that may come again, and keeps the verdict on it.
+    /// Keeps the verdict on a line that may come again.
     fn remember(
         &mut self,
         key: Key<'_>,
         repeat: Repeat,
         last: Option<(Fate, u64)>,
-        mut tally: Tally,
+        (mut tally, marks): (Tally, Marks),
     ) {
-        self.counters.add_tally(&tally);
         let (fate, times) = last.unwrap_or((Fate::Refused, 0));
         let landing = match fate {
             Fate::BadValue | Fate::OneSenderTooMany | Fate::ReachedOnce | Fate::ConflictOnce => {
@@ -399,7 +413,7 @@ impl Ingest {
         tally.add(Stat::LineCacheHits, 1);
         let operation = Operation::new(landing.effect, repeat, landing.scale, times);
         let number = self.operations.number(operation);
-        if let (Some(operation), Some(recipe)) = (number, self.counters.recipe(&tally)) {
+        if let (Some(operation), Some(recipe)) = (number, self.counters.recipe(&tally, marks)) {
             let verdict = Verdict { recipe, operation, cell: landing.cell, lapses: landing.lapses };
             self.line_cache.insert(key, verdict);
         }
@@ -437,6 +451,7 @@ impl Ingest {
         mapped.name.clear();
         mapped.name.push_str(&escape_name(found.as_ref().map_or(&line.name, |found| &found.name)));
         mapped.found = found;
+        mapped.marks = self.marks(line, mapped);
         mapped.admission = None;
     }
 
@@ -492,6 +507,7 @@ impl Ingest {
             }
             let conflict = self.telemetry.conflict(event, &mapped.name);
             tally.add(Stat::Conflict(conflict), times);
+            self.note_conflict(line, conflict);
             return if conflict.may_have_a_recipe() {
                 Fate::Conflict(landing)
             } else {
@@ -499,6 +515,7 @@ impl Ingest {
             };
         };
         landing.cell = Some(series.cell);
+        self.note_origin(line, &series);
         self.registry.adopt(&mut self.cells, &series);
         let sender = self.sender_key(line, rule.sender_by(event));
         if self.take_in(sample, value, &landing, sender).is_err() {
@@ -606,6 +623,7 @@ impl Ingest {
                 self.counters.set_mapper_cache_length(0);
                 self.line_cache.clear();
                 self.operations = Operations::new();
+                self.telemetry.begin_generation(generation);
                 drop(done);
             }
             Order::Expire { proposal, vetoes } => {
@@ -653,6 +671,8 @@ struct Mapped {
     /// The family's name, escaped.
     name: String,
     admission: Option<Admission>,
+    /// What the line is counted by.
+    marks: Marks,
     /// How many of the line's tags are left out of the labels.
     refused_tags: u32,
 }

@@ -47,7 +47,7 @@ mod tasks;
 
 pub use address::AddressError;
 pub use connections::StreamLimits;
-pub use drops::KernelDrops;
+pub use drops::{KernelDrops, ReceiveQueue};
 pub use inherited::{InheritError, Inherited, Wanted};
 pub use listener::{Listener, Stream};
 pub use orders::Orders;
@@ -268,7 +268,7 @@ impl Sockets {
     }
 
     /// Gives each lane its part: all UDP sockets in turns, the first the rest.
-    fn deal(self, peers: Peers, passing: &Arc<Mutex<Vec<Passing>>>) -> Vec<Inputs> {
+    fn deal(self, peers: &Peers, passing: &Arc<Mutex<Vec<Passing>>>) -> Vec<Inputs> {
         let lane = || Inputs {
             readers: Vec::new(),
             listeners: Vec::new(),
@@ -400,7 +400,7 @@ fn start_with<S: Sink + Send + 'static>(
         // No lane has ended before it began; the place was granted by the process before this one.
         drop(peers.hand_out(stream, peers.reserve_another(), unfinished));
     }
-    let inputs = sockets.deal(peers, &passing);
+    let inputs = sockets.deal(&peers, &passing);
     let mut lanes = Lanes { orders: Orders::new(senders), threads: Vec::new(), ended, passing };
     for (lane, ((inputs, sink), commands)) in
         inputs.into_iter().zip(sinks).zip(receivers).enumerate()

@@ -134,6 +134,8 @@ pub enum Shape {
 /// One line, understood. It borrows from the datagram; nothing is allocated for an ordinary line.
 #[derive(Debug)]
 pub struct Line<'a> {
+    /// The line itself.
+    pub text: &'a [u8],
     /// What kind of line it is.
     pub shape: Shape,
     /// The metric's name without the tags written into it. Owned only where a SignalFx tag block
@@ -222,12 +224,12 @@ pub fn parse_line<'a>(line: &'a [u8], options: &Options) -> Line<'a> {
         _ => line,
     };
     if line.is_empty() {
-        return Line::new(Shape::Empty);
+        return Line::new(line, Shape::Empty);
     }
     if is_extended && event::is_event(line) {
-        return Line::new(Shape::Event);
+        return Line::new(line, Shape::Event);
     }
-    let mut parsed = Line::new(Shape::Samples);
+    let mut parsed = Line::new(line, Shape::Samples);
     // Whether the line is refused as a whole never depends on the digits of a plain value.
     parsed.repeat = has_plain_value(line).then_some(Repeat::AS_SENT);
     if let Err(reason) = parsed.read(line, *options) {
@@ -245,8 +247,9 @@ fn has_plain_value(line: &[u8]) -> bool {
 }
 
 impl<'a> Line<'a> {
-    fn new(shape: Shape) -> Self {
+    fn new(text: &'a [u8], shape: Shape) -> Self {
         Self {
+            text,
             shape,
             name: Cow::Borrowed(""),
             tags: Tags::new(),
@@ -669,7 +672,7 @@ mod tests {
             let first = parse_line(first.as_bytes(), &options);
             let second = parse_line(second.as_bytes(), &options);
             let Some(repeat) = first.repeat else { return Ok(()) };
-            let mut repeated = first;
+            let mut repeated = Line { text: second.text, ..first };
             let number = plain_number(values.1.as_bytes()).unwrap();
             for sample in &mut repeated.samples {
                 sample.value = Value::Number(repeat.apply(number));

@@ -22,6 +22,7 @@ use crate::map::{Rules, preset};
 use crate::net::{self, KernelDrops, Lanes, Listener, Orders, Passing, Spare};
 use crate::state::Source;
 use crate::state::codec::Packing;
+use crate::status::Watch;
 use crate::telemetry::log;
 use crate::web::{self, Guard};
 
@@ -140,7 +141,9 @@ impl Server {
         if let Some(queue) = config.event_queue {
             start_flushing(queue.interval, orders.clone())?;
         }
-        let housekeeping = Housekeeping::new(&source.registry, &orders, &drops, clock.start);
+        let (registry, telemetry) = (&source.registry, &source.telemetry);
+        let watch = Watch::new(telemetry, registry, &drops, (clock, orders.lanes()));
+        let housekeeping = Housekeeping::new(registry, &orders, (&drops, &watch), clock.start);
         let housekeeping = Worker::start("housekeeping", move |stop| housekeeping.run(stop))?;
         let saver = file.map(|file| {
             let saver = Saver::new(file, source.clone(), config.restarts.state_interval);
@@ -152,16 +155,9 @@ impl Server {
         let reloader = Reloader::new(file, config.compat, orders, telemetry, rules)
             .with_intake(config.limits.intake.clone());
         let reloader = Arc::new(reloader);
-        let sources = Sources {
-            telemetry: Arc::clone(&source.telemetry),
-            registry: Arc::clone(&source.registry),
-            drops: drops.clone(),
-            relay_target: config.net.relay.as_ref().map(|relay| relay.address.clone()),
-            has_mapper_cache: config.mapping.cache.entries > 0,
-            compat: config.compat,
-        };
         let quit = Arc::new(Notify::new());
-        let site = Site::new(sources, Arc::clone(&reloader), clock, Arc::clone(&quit));
+        let shown = shown(config, &source, &drops);
+        let site = Site::new(shown, Arc::clone(&reloader), watch, Arc::clone(&quit));
         let site = site.explaining_by(config.parse, config.ttl);
         let site = site.with_grafana(grafana.as_ref().map(Connected::status));
         let site = Arc::new(site.with_guard(guard.clone()));
@@ -374,6 +370,18 @@ fn web_runtime() -> anyhow::Result<Runtime> {
         .enable_all()
         .build()
         .context("cannot start the web server's threads")
+}
+
+/// What the page is written from.
+fn shown(config: &Config, source: &Source, drops: &KernelDrops) -> Sources {
+    Sources {
+        telemetry: Arc::clone(&source.telemetry),
+        registry: Arc::clone(&source.registry),
+        drops: drops.clone(),
+        relay_target: config.net.relay.as_ref().map(|relay| relay.address.clone()),
+        has_mapper_cache: config.mapping.cache.entries > 0,
+        compat: config.compat,
+    }
 }
 
 fn web_config(config: &Config, guard: Option<Arc<Guard>>) -> web::Config {

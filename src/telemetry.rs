@@ -8,17 +8,22 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use foldhash::fast::RandomState;
+use indexmap::IndexSet;
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use crate::column::{Cells, Column, ColumnReader};
+use crate::insight::Insight;
 use crate::parse::Reason;
 use crate::sample::EventType;
 
 pub mod log;
 pub mod limited;
+pub mod marks;
 
 pub use limited::{LimitReason, Limited, LimitedId};
+use marks::{Marking, Marks};
 
 /// Why an event was refused after its line was understood: the `reason` of
 /// `statsd_exporter_events_error_total`.
@@ -203,6 +208,12 @@ pub enum Stat {
 pub struct ConflictId(u32);
 
 impl ConflictId {
+    /// Its number; conflicts are numbered as they come.
+    #[must_use]
+    pub fn number(self) -> u32 {
+        self.0
+    }
+
     /// Whether it is among the first few thousand, which may have recipes: a client that makes up
     /// names must not use up those of the others.
     #[must_use]
@@ -367,13 +378,52 @@ impl From<u16> for RecipeId {
 /// Recipes beyond this number are not interned, so that odd traffic costs time and not memory.
 const MAX_RECIPES: usize = 1 << 16;
 
+/// Recipes beyond this number have no marks, which would use up those of others.
+const MAX_MARKED: usize = MAX_RECIPES / 2;
+
+/// What a known line adds: a tally, and one to each of some marks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Recipe {
+    tally: u32,
+    marks: Marks,
+}
+
+/// Recipes by number. Many differ in their marks alone and share a tally.
+#[derive(Debug, Default)]
+struct Recipes {
+    tallies: IndexSet<Tally, RandomState>,
+    all: IndexSet<Recipe, RandomState>,
+}
+
+impl Recipes {
+    fn intern(&mut self, tally: &Tally, marks: Marks) -> Option<u32> {
+        let place = match self.tallies.get_index_of(tally) {
+            Some(place) => place,
+            None if self.tallies.len() < MAX_RECIPES => self.tallies.insert_full(tally.clone()).0,
+            None => return None,
+        };
+        let mut recipe = Recipe { tally: u32::try_from(place).ok()?, marks };
+        if self.all.len() >= MAX_MARKED && !self.all.contains(&recipe) {
+            recipe.marks = Marks::default();
+        }
+        if self.all.len() >= MAX_RECIPES && !self.all.contains(&recipe) {
+            return None;
+        }
+        u32::try_from(self.all.insert_full(recipe).0).ok()
+    }
+}
+
 /// The process' own metrics; lanes count through [`LaneCounters`].
 #[derive(Debug, Default)]
 pub struct Telemetry {
     conflicts: Mutex<Interner<(EventType, Arc<str>)>>,
     limited: Mutex<Interner<Limited>>,
-    recipes: Mutex<Interner<Tally>>,
+    recipes: Mutex<Recipes>,
     lanes: Mutex<Vec<LaneReader>>,
+    /// What is counted one by one.
+    pub marking: Marking,
+    /// What is remembered for people.
+    pub insight: Insight,
     /// What does not belong to a lane.
     pub process: ProcessCounters,
     /// How the keeping of the state goes.
@@ -443,11 +493,13 @@ impl Telemetry {
             telemetry: Arc::clone(self),
             counters: Column::new(),
             recipes: Column::new(),
+            marks: Column::new(),
             mapper_cache_length: Arc::default(),
         };
         self.lanes.lock().push(LaneReader {
             counters: lane.counters.reader(),
             recipes: lane.recipes.reader(),
+            marks: lane.marks.reader(),
             mapper_cache_length: Arc::clone(&lane.mapper_cache_length),
         });
         lane
@@ -467,6 +519,12 @@ impl Telemetry {
         limited::intern(&mut self.limited.lock(), limited, is_family)
     }
 
+    /// Which limit a counter of what was limited is about.
+    #[must_use]
+    pub fn limit_reason(&self, LimitedId(id): LimitedId) -> Option<LimitReason> {
+        self.limited.lock().entries.get(id as usize).map(|limited| limited.reason)
+    }
+
     /// Everything counted so far, added up over the lanes.
     #[must_use]
     pub fn totals(&self) -> Totals {
@@ -477,14 +535,51 @@ impl Telemetry {
             .iter()
             .map(|lane| (lane.counters.cells(), lane.recipes.cells()))
             .collect();
-        let recipes = self.recipes.lock().entries.clone();
         let conflicts = self.conflicts.lock().entries.clone();
         let limited = self.limited.lock().entries.clone();
         let mut slots = vec![0; CONFLICTS as usize + conflicts.len()];
-        for (counters, used) in &lanes {
-            add_lane(&mut slots, &recipes, counters, used);
+        for (counters, _) in &lanes {
+            add_counters(&mut slots, counters);
+        }
+        let recipes = self.recipes.lock();
+        for ((_, used), (id, recipe)) in
+            lanes.iter().flat_map(|lane| (0..).zip(&recipes.all).map(move |recipe| (lane, recipe)))
+        {
+            let times = used.get(id).map_or(0, |cell| cell.load(Ordering::Relaxed));
+            if times > 0
+                && let Some(tally) = recipes.tallies.get_index(recipe.tally as usize)
+            {
+                add_tally(&mut slots, tally, times);
+            }
         }
         Totals { slots, conflicts, limited }
+    }
+
+    /// What each rule, name and bad line has counted since the last reload, over all lanes.
+    #[must_use]
+    pub fn marks(&self) -> marks::Counts {
+        self.marking.counts(self.mark_totals())
+    }
+
+    /// Has the marks begin anew with the rules of a reload.
+    pub fn begin_generation(&self, generation: u64) {
+        self.marking.begin(generation, || self.mark_totals());
+    }
+
+    fn mark_totals(&self) -> Vec<u64> {
+        let mut totals = Vec::new();
+        let lanes = self.lanes.lock();
+        let lanes: Vec<_> =
+            lanes.iter().map(|lane| (lane.marks.cells(), lane.recipes.cells())).collect();
+        let recipes = self.recipes.lock();
+        for (marks, used) in &lanes {
+            marks::add_cells(&mut totals, marks);
+            for (id, recipe) in (0..).zip(&recipes.all) {
+                let times = used.get(id).map_or(0, |cell| cell.load(Ordering::Relaxed));
+                marks::add(&mut totals, recipe.marks, times);
+            }
+        }
+        totals
     }
 
     /// `statsd_metric_mapper_cache_length`
@@ -495,25 +590,17 @@ impl Telemetry {
     }
 }
 
-fn add_lane(
-    slots: &mut [u64],
-    recipes: &[Tally],
-    counters: &Cells<AtomicU64>,
-    used: &Cells<AtomicU64>,
-) {
+fn add_counters(slots: &mut [u64], counters: &Cells<AtomicU64>) {
     for (slot, total) in (0..).zip(slots.iter_mut()) {
         let count = counters.get(slot).map_or(0, |cell| cell.load(Ordering::Relaxed));
         *total = total.wrapping_add(count);
     }
-    for (id, tally) in (0..).zip(recipes) {
-        let times = used.get(id).map_or(0, |cell| cell.load(Ordering::Relaxed));
-        if times == 0 {
-            continue;
-        }
-        for (slot, n) in &tally.0 {
-            if let Some(total) = slots.get_mut(*slot as usize) {
-                *total = total.wrapping_add(times.wrapping_mul(*n));
-            }
+}
+
+fn add_tally(slots: &mut [u64], tally: &Tally, times: u64) {
+    for (slot, n) in &tally.0 {
+        if let Some(total) = slots.get_mut(*slot as usize) {
+            *total = total.wrapping_add(times.wrapping_mul(*n));
         }
     }
 }
@@ -522,6 +609,7 @@ fn add_lane(
 struct LaneReader {
     counters: ColumnReader<AtomicU64>,
     recipes: ColumnReader<AtomicU64>,
+    marks: ColumnReader<AtomicU64>,
     mapper_cache_length: Arc<AtomicU64>,
 }
 
@@ -531,6 +619,7 @@ pub struct LaneCounters {
     telemetry: Arc<Telemetry>,
     counters: Column<AtomicU64>,
     recipes: Column<AtomicU64>,
+    marks: Column<AtomicU64>,
     mapper_cache_length: Arc<AtomicU64>,
 }
 
@@ -552,10 +641,19 @@ impl LaneCounters {
         bump(self.counters.get(slot), n);
     }
 
-    /// The recipe of a tally, for lines that may come again; `None` when there are too many.
+    /// Counts one line by its marks.
+    pub fn mark(&mut self, marks: Marks) {
+        for mark in marks.iter() {
+            self.marks.grow(mark.cell(), AtomicU64::default);
+            bump(self.marks.get(mark.cell()), 1);
+        }
+    }
+
+    /// The recipe of a tally and some marks, for lines that may come again; `None` when there are
+    /// too many.
     #[must_use]
-    pub fn recipe(&mut self, tally: &Tally) -> Option<RecipeId> {
-        let id = self.telemetry.recipes.lock().intern(tally, MAX_RECIPES)?;
+    pub fn recipe(&mut self, tally: &Tally, marks: Marks) -> Option<RecipeId> {
+        let id = self.telemetry.recipes.lock().intern(tally, marks)?;
         self.recipes.grow(id, AtomicU64::default);
         Some(RecipeId(id))
     }
@@ -622,7 +720,7 @@ mod tests {
         tally.add(Stat::Lines, 1);
         tally.add(Stat::Samples, 2);
         tally.add(Stat::Samples, 1);
-        let recipe = lane.recipe(&tally).unwrap();
+        let recipe = lane.recipe(&tally, Marks::default()).unwrap();
         lane.repeat(recipe);
         lane.repeat(recipe);
         lane.add_tally(&tally);
@@ -640,14 +738,33 @@ mod tests {
     }
 
     #[test]
+    fn a_recipe_counts_its_marks_and_those_of_its_first_line_are_counted_apart() {
+        let telemetry = Arc::new(Telemetry::default());
+        let mut lane = telemetry.lane();
+        let rule = marks::Mark::of_rule(3);
+        let marks = Marks { rule, subject: telemetry.marking.bad_line() };
+        lane.mark(marks);
+        let recipe = lane.recipe(&Tally::default(), marks).unwrap();
+        let other = lane.recipe(&Tally::default(), Marks { subject: None, ..marks }).unwrap();
+        for recipe in [recipe, recipe, other] {
+            lane.repeat(recipe);
+        }
+        let counts = telemetry.marks();
+        assert_eq!((counts.rule(3), counts.rule(4)), (Some(4), Some(0)));
+        assert_eq!(counts.of(marks.subject.unwrap()), 3);
+        telemetry.begin_generation(1);
+        assert_eq!(telemetry.marks().rule(3), Some(0));
+    }
+
+    #[test]
     fn lanes_add_up_and_share_recipes() {
         let telemetry = Arc::new(Telemetry::default());
         let (mut one, mut two) = (telemetry.lane(), telemetry.lane());
         let conflict = telemetry.conflict(EventType::Gauge, "hits");
         let mut tally = Tally::default();
         tally.add(Stat::Conflict(conflict), 1);
-        let first = one.recipe(&tally).unwrap();
-        let second = two.recipe(&tally).unwrap();
+        let first = one.recipe(&tally, Marks::default()).unwrap();
+        let second = two.recipe(&tally, Marks::default()).unwrap();
         assert_eq!(first, second);
         one.repeat(first);
         two.repeat(second);

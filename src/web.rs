@@ -6,13 +6,18 @@
 //! | path | answer |
 //! |---|---|
 //! | the telemetry path | the page; wins over every other path, `/` catches all unknown ones |
-//! | `/` | a landing page |
+//! | `/` | the status page; under `--compat=reference` a plain one |
 //! | `/-/healthy`, `/health`, `/healthz` | 200 |
 //! | `/-/ready` | 200, or 503 before the start is done and once the stop has begun |
 //! | `/-/reload`, `/-/quit` | with `--web.enable-lifecycle`, by PUT or POST |
 //! | `/api/v1/families` | families, kinds, labels, units: what dashboards are made of |
 //! | `/api/v1/dashboard` | a dashboard to import; `?uid=` or `?group=` where there are several |
 //! | `/api/v1/explain` | what becomes of the line in `?line=`, and why |
+//! | `/api/v1/status` | the server in numbers: rates, losses, rules and their hits |
+//! | `/api/v1/unmapped` | names that no rule matches, the busiest first |
+//! | `/api/v1/cardinality` | the families with most series, and the labels that make them |
+//! | `/api/v1/conflicts` | names that came with two types, and who was first |
+//! | `/api/v1/errors` | the last lines in error, with reasons and senders |
 //! | `/api/v1/grafana` | with `--grafana.url`, how the keeping of dashboards goes |
 
 use std::io;
@@ -22,7 +27,8 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{
-    ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT, ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY,
+    CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
@@ -33,12 +39,14 @@ use crate::compat::Compat;
 use crate::expose::Page;
 use crate::expose::negotiate::{self, Compression};
 use crate::net::Listener;
+use crate::tls;
 
 mod body;
 mod crowd;
 pub mod guard;
 mod landing;
 mod server;
+pub mod status;
 
 pub use guard::{Guard, GuardError};
 
@@ -68,9 +76,20 @@ pub struct Reply {
     pub body: String,
 }
 
+/// A visit to the page at `/`.
+#[derive(Clone, Copy, Debug)]
+pub struct Visit<'a> {
+    /// The query as it was sent.
+    pub query: &'a str,
+    /// The path of the metrics.
+    pub telemetry_path: &'a str,
+    /// What the answer's policy lets the page's script and style run by.
+    pub nonce: &'a str,
+}
+
 /// The program behind the paths.
 ///
-/// `scrape`, `reload` and `api` run on threads that may block; the others must return at once.
+/// `scrape`, `reload`, `status_page` and `api` run on threads that may block; the others must return at once.
 pub trait Backend: Send + Sync + 'static {
     /// Writes all families, sorted by name, but does not finish the page.
     fn scrape(&self, page: &mut Page<'_>);
@@ -87,6 +106,8 @@ pub trait Backend: Send + Sync + 'static {
     /// # Errors
     /// When the old rules stay in force.
     fn reload(&self) -> Result<(), String>;
+    /// The page at `/`; `None` where it is to be no more than a way to the metrics.
+    fn status_page(&self, visit: &Visit<'_>) -> Option<String>;
     /// Answers a GET for one of the paths below `/api/v1`.
     fn api(&self, path: &str, query: &str) -> Reply;
     /// Makes the program end, beginning with the `shutdown` given to `serve`.
@@ -123,6 +144,19 @@ fn router(config: Config, backend: Arc<dyn Backend>) -> Router {
     Router::new().fallback(answer).with_state(site)
 }
 
+/// The paths that the backend answers.
+const API_PATHS: [&str; 9] = [
+    "/api/v1/families",
+    "/api/v1/dashboard",
+    "/api/v1/explain",
+    "/api/v1/status",
+    "/api/v1/unmapped",
+    "/api/v1/cardinality",
+    "/api/v1/conflicts",
+    "/api/v1/errors",
+    "/api/v1/grafana",
+];
+
 /// What a path leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Route {
@@ -146,9 +180,7 @@ impl Route {
             "/-/ready" => Self::Ready,
             "/-/reload" if config.enable_lifecycle => Self::Reload,
             "/-/quit" if config.enable_lifecycle => Self::Quit,
-            "/api/v1/families" | "/api/v1/dashboard" | "/api/v1/explain" | "/api/v1/grafana" => {
-                Self::Api
-            }
+            _ if API_PATHS.contains(&path) => Self::Api,
             // As in Go's mux, a path that ends in a slash stands for all below it.
             _ if telemetry.ends_with('/') && path.starts_with(telemetry) => Self::Metrics,
             _ if telemetry.strip_suffix('/') == Some(path) => Self::Metrics,
@@ -165,7 +197,7 @@ async fn answer(State(site): State<Arc<Site>>, request: Request) -> Response {
     let is_write = method == Method::PUT || method == Method::POST;
     match Route::of(&path, &site.config) {
         Route::Metrics => metrics(&site, &request).await,
-        Route::Landing => html(site.landing_page.clone()),
+        Route::Landing => landing(&site, request.uri.query().unwrap_or_default().to_owned()).await,
         Route::Healthy if is_get => text(StatusCode::OK, "Statsd Exporter is Healthy.\n"),
         Route::Ready if !site.backend.is_ready() => {
             text(StatusCode::SERVICE_UNAVAILABLE, "Statsd Exporter is not Ready.\n")
@@ -176,7 +208,9 @@ async fn answer(State(site): State<Arc<Site>>, request: Request) -> Response {
             site.backend.quit();
             text(StatusCode::OK, "Requesting termination... Goodbye!")
         }
-        Route::Api if is_get => api(&site, &path, request.uri.query().unwrap_or_default()).await,
+        Route::Api if is_get || method == Method::HEAD => {
+            api(&site, &path, request.uri.query().unwrap_or_default()).await
+        }
         Route::Api => text(StatusCode::METHOD_NOT_ALLOWED, "only GET\n"),
         Route::Healthy | Route::Ready | Route::Reload | Route::Quit => Response::new(Body::empty()),
         Route::Missing => missing(),
@@ -265,6 +299,25 @@ async fn api(site: &Site, path: &str, query: &str) -> Response {
         }
         Err(error) => text(StatusCode::INTERNAL_SERVER_ERROR, format!("no answer: {error}\n")),
     }
+}
+
+/// The status page, or the plain one.
+async fn landing(site: &Arc<Site>, query: String) -> Response {
+    // Without randomness no script may run, and the page is complete all the same.
+    let nonce = tls::nonce().unwrap_or_default();
+    let (page_of, page_nonce) = (Arc::clone(site), nonce.clone());
+    let page = tokio::task::spawn_blocking(move || {
+        let telemetry_path = &page_of.config.telemetry_path;
+        page_of.backend.status_page(&Visit { query: &query, telemetry_path, nonce: &page_nonce })
+    });
+    let Ok(Some(page)) = page.await else { return html(site.landing_page.clone()) };
+    let mut response = html(page);
+    let headers = response.headers_mut();
+    put(headers, CONTENT_SECURITY_POLICY, &status::policy(&nonce));
+    put(headers, X_CONTENT_TYPE_OPTIONS, "nosniff");
+    put(headers, REFERRER_POLICY, "no-referrer");
+    put(headers, CACHE_CONTROL, "no-store");
+    response
 }
 
 fn text(status: StatusCode, body: impl Into<Body>) -> Response {
@@ -537,6 +590,10 @@ mod tests {
         fn reload(&self) -> Result<(), String> {
             self.reloads.fetch_add(1, Ordering::Relaxed);
             if self.has_bad_file { Err("line 3".to_owned()) } else { Ok(()) }
+        }
+
+        fn status_page(&self, _: &Visit<'_>) -> Option<String> {
+            None
         }
 
         fn api(&self, path: &str, query: &str) -> Reply {

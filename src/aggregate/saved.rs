@@ -11,7 +11,7 @@ use std::time::Duration;
 use prost::Message;
 
 use super::cells::LaneCells;
-use super::{FamilyKind, Refusal, Registry, Request, Series, SeriesSpec};
+use super::{FamilyKind, Refusal, Registry, Request, Series, SeriesSpec, label_pairs};
 use crate::map::observer::{HistogramSpec, NativeSpec, SummarySpec};
 use crate::map::sharing::{Combination, Combine};
 
@@ -333,21 +333,8 @@ impl Registry {
 
 /// The names of such labels, each followed by a comma.
 fn label_names(labels: &str) -> String {
-    let mut names = String::new();
-    let mut rest = labels.trim_start_matches('{');
-    while let Some((name, value)) = rest.split_once("=\"") {
-        names.push_str(name);
-        names.push(',');
-        let mut is_escaped = false;
-        let end = value.find(|c| {
-            let is_end = c == '"' && !is_escaped;
-            is_escaped = c == '\\' && !is_escaped;
-            is_end
-        });
-        let after = end.and_then(|end| value.get(end + 1..)).unwrap_or_default();
-        rest = after.strip_prefix(',').unwrap_or_default();
-    }
-    names
+    let pairs = label_pairs(labels.trim_start_matches('{'));
+    pairs.flat_map(|(name, _)| [name, ","]).collect()
 }
 
 #[cfg(test)]

@@ -65,13 +65,24 @@ impl Scraper {
     pub fn fetch(&self) -> Result<Fetched, BenchError> {
         let (mut fetched, is_packed) = self
             .runtime
-            .block_on(self.request())
+            .block_on(self.persistent_request())
             .map_err(|source| BenchError::Scrape { url: self.url.clone(), source })?;
         if is_packed {
             fetched.text = unpack(&fetched.text)
                 .map_err(|source| BenchError::Unpack { url: self.url.clone(), source })?;
         }
         Ok(fetched)
+    }
+
+    /// A server that restarts may close a connection just when a request goes out on it.
+    /// Prometheus' client then asks once more, over another one.
+    async fn persistent_request(&self) -> Result<(Fetched, bool), reqwest::Error> {
+        match self.request().await {
+            Err(error) if error.is_request() && !error.is_connect() && !error.is_timeout() => {
+                self.request().await
+            }
+            fetched => fetched,
+        }
     }
 
     async fn request(&self) -> Result<(Fetched, bool), reqwest::Error> {

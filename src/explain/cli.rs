@@ -16,7 +16,8 @@ use crate::config::cli::Parsing;
 use crate::config::ttl::TtlFlags;
 use crate::grafana::cli::{CommandError, block_on, parse};
 use crate::grafana::inventory::remote;
-use crate::map::{Rules, preset};
+use crate::map::preset::{self, Preset};
+use crate::map::{Intake, Rules};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -58,9 +59,9 @@ pub struct RulesArgs {
     /// The mapping file
     #[arg(long, visible_alias = "statsd.mapping-config", value_name = "FILE")]
     pub mapping: Option<PathBuf>,
-    /// The mapping of an application, which comes with tallyd
-    #[arg(long, value_name = "NAME", conflicts_with = "mapping")]
-    pub preset: Option<String>,
+    /// The mappings of applications, which come with tallyd; asked behind the file
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    pub preset: Vec<Preset>,
     /// Whose rules apply to lines [reference, extended]
     #[arg(long, value_name = "MODE", default_value = "extended", hide_possible_values = true)]
     pub compat: Compat,
@@ -70,20 +71,14 @@ impl RulesArgs {
     /// The rules; none without a flag.
     ///
     /// # Errors
-    /// When the file cannot be used, or there is no such preset.
+    /// When the file cannot be used.
     pub fn load(&self) -> Result<Rules, CommandError> {
-        let loaded = if let Some(file) = &self.mapping {
-            Rules::load(file, self.compat)
-        } else if let Some(name) = &self.preset {
-            let text = preset::text(name).ok_or_else(|| {
-                let known = preset::names().collect::<Vec<_>>().join(", ");
-                CommandError::Usage(format!("there is no preset `{name}`; known are {known}"))
-            })?;
-            Rules::parse(text.as_bytes(), format!("preset {name}").as_ref(), self.compat)
-        } else {
-            return Ok(Rules::without_file(self.compat));
+        let failed = || CommandError::failed("use the mapping");
+        let own = match &self.mapping {
+            Some(file) => Rules::load(file, self.compat).map_err(failed())?.rules,
+            None => Rules::without_file(self.compat),
         };
-        Ok(loaded.map_err(CommandError::failed("use the mapping"))?.rules)
+        Ok(own.with_behind(preset::load(&self.preset, &Intake::default()).map_err(failed())?))
     }
 }
 

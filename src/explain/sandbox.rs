@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use foldhash::fast::RandomState;
-
 use crate::aggregate::Registry;
 use crate::expose::walk::walk;
 use crate::expose::{Page, own, text::Text};
@@ -38,7 +36,7 @@ impl Sandbox {
             line_cache_bytes: 0,
             event_queue: None,
             start,
-            member_seed: RandomState::default(),
+            member_seed: 0,
             ttl,
         };
         let lane = Ingest::new(config, &registry, &Arc::new(Telemetry::default()));
@@ -72,7 +70,7 @@ pub(super) fn page(registry: &Registry, now_millis: u64) -> String {
         true
     };
     let mut page = Page::new(Box::new(Text::default()), &mut sink);
-    walk(|| registry.read(now_millis), &[], 0.0, &mut page);
+    walk(|| registry.read(now_millis), &[], 0, &mut page);
     let is_whole = page.finish();
     debug_assert!(is_whole, "the sink takes everything");
     String::from_utf8(text).unwrap_or_default()

@@ -7,11 +7,12 @@ use crate::ingest::trace::End;
 use crate::map::sharing::Combine;
 use crate::parse::{Options, Reason};
 use crate::sample::Kind;
-use crate::telemetry::EventError;
+use crate::telemetry::{EventError, LimitReason};
 
 const SAMPLE_ERRORS: &str = "statsd_exporter_sample_errors_total";
 const EVENT_ERRORS: &str = "statsd_exporter_events_error_total";
 const TAG_ERRORS: &str = "statsd_exporter_tag_errors_total";
+const LIMITED: &str = "tallyd_limited_samples_total";
 const CONFLICTS: &str = "statsd_exporter_events_conflict_total";
 
 /// What is wrong with a line, and how it would be right.
@@ -97,6 +98,28 @@ pub(super) fn of_conflict(name: &str, kind: FamilyKind, standing: &Standing) -> 
     refusal(CONFLICTS, "", &meaning, advice)
 }
 
+/// What is too many or too long.
+pub(super) fn of_limit(reason: LimitReason) -> Refusal {
+    let (meaning, advice) = match reason {
+        LimitReason::Series => ("there are as many series as there may be", "--limits.series"),
+        LimitReason::SeriesPerFamily => (
+            "the family has as many series as it may have",
+            "--limits.series-per-family, or `max_series` in the rule",
+        ),
+        LimitReason::ValuesPerLabel => (
+            "a label has as many values as it may have",
+            "--limits.values-per-label, or `max_label_values` in the rule",
+        ),
+        LimitReason::NameLength => {
+            ("the name, or that of a label, is too long", "--limits.name-length")
+        }
+        LimitReason::LabelLength => ("the value of a label is too long", "--limits.label-length"),
+    };
+    let advice =
+        format!("send fewer or shorter ones, drop the tag (`drop_tags`), or raise {advice}");
+    refusal(LIMITED, reason.as_str(), meaning, &advice)
+}
+
 /// More senders than a series has places for.
 pub(super) fn of_senders() -> Refusal {
     let meaning = "the series has as many senders as it has places for";
@@ -175,7 +198,7 @@ pub(super) fn end(end: End) -> &'static str {
         End::Reached => "reached",
         End::Dropped => "dropped",
         End::Conflict => "conflict",
-        End::OneSenderTooMany => "limited",
+        End::Limited(_) | End::OneSenderTooMany => "limited",
         End::Refused(_) | End::NoEvent => "refused",
     }
 }

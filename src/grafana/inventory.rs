@@ -11,6 +11,7 @@ mod mapping;
 mod page;
 pub mod remote;
 
+pub use labels::unescaped;
 pub use mapping::Promise;
 pub use remote::{FetchError, Fetched, fetch};
 

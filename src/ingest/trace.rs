@@ -6,7 +6,7 @@
 use super::{DEFAULT_HELP, Fate, Ingest, Sender, scaled, series_spec};
 use crate::aggregate::SeriesSpec;
 use crate::sample::{EventType, Kind, Sample, Value};
-use crate::telemetry::{EventError, LineOutcome, Stat, Tally};
+use crate::telemetry::{EventError, LimitReason, LineOutcome, Stat, Tally};
 
 /// More samples than this are counted only: a line may hold thousands.
 pub const MAX_SAMPLES: usize = 16;
@@ -64,6 +64,8 @@ pub enum End {
     Dropped,
     /// Its name belongs to a family of another type.
     Conflict,
+    /// It would go over a limit.
+    Limited(LimitReason),
     /// Its series has no place for one more sender.
     OneSenderTooMany,
     /// Its value is refused.
@@ -105,6 +107,7 @@ impl Ingest {
             (Fate::Reached(_) | Fate::ReachedOnce, _) => End::Reached,
             (Fate::Conflict(_) | Fate::ConflictOnce, _) => End::Conflict,
             (Fate::Dropped, _) => End::Dropped,
+            (Fate::Limited(_), _) => self.limit().map_or(End::NoEvent, End::Limited),
             (Fate::OneSenderTooMany, _) => End::OneSenderTooMany,
             (Fate::BadValue | Fate::Refused, Some(error)) => End::Refused(error),
             (Fate::BadValue | Fate::Refused, None) => End::NoEvent,
@@ -119,13 +122,24 @@ impl Ingest {
         self.trace = Some(trace);
     }
 
+    /// The limit that the sample that was last understood is over.
+    fn limit(&self) -> Option<LimitReason> {
+        let limited = self.mapped.admission.as_ref()?.limited?;
+        self.telemetry.limit_reason(limited)
+    }
+
     /// The way of the sample that was last understood.
     fn tell(&self, sample: &Sample<'_>, end: End) -> Traced {
         let (event, mapped) = (sample.kind.event_type(), &self.mapped);
         // One that stands for no event is not mapped; what is there is another's.
         let is_mapped = end != End::NoEvent;
         let rule = mapped.rule(&self.config.rules);
-        let has_series = is_mapped && mapped.series.is_some();
+        let admission = mapped.admission.as_ref().filter(|_| is_mapped);
+        let admitted = admission.map(|admission| {
+            // One that was let in may not be the one that was asked for.
+            let series = admission.series.as_ref();
+            series.map_or_else(|| self.scratch.text.clone(), |series| series.text().to_owned())
+        });
         Traced {
             kind: sample.kind,
             value: match sample.value {
@@ -140,7 +154,7 @@ impl Ingest {
             help: rule.help.as_deref().unwrap_or(DEFAULT_HELP).to_owned(),
             ttl_millis: self.ttl_millis(rule, Some(event)),
             spec: series_spec(event, sample, rule).0,
-            series: if has_series { self.scratch.text.clone() } else { String::new() },
+            series: admitted.unwrap_or_default(),
             end,
         }
     }

@@ -17,6 +17,21 @@ pub struct KernelDrops {
     listeners: Arc<[Listener]>,
 }
 
+/// How much waits in the sockets of one address.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReceiveQueue {
+    /// The address, as in `tallyd_udp_kernel_drops_total`.
+    pub listener: String,
+    /// What waits to be read, as the kernel counts it.
+    pub queued_bytes: u64,
+    /// What may wait, all sockets together.
+    pub capacity_bytes: u64,
+    /// How many sockets there are, one for each lane.
+    pub sockets: u64,
+    /// The part of its capacity that is taken of the fullest socket, from 0 to 1.
+    pub fullest: f64,
+}
+
 /// The sockets of one address, one per lane.
 #[derive(Debug)]
 struct Listener {
@@ -66,6 +81,12 @@ impl KernelDrops {
         sockets.filter_map(|watched| watched.socket.upgrade()).collect()
     }
 
+    /// Returns how much waits at each listener, freshly asked from the kernel.
+    #[must_use]
+    pub fn queues(&self) -> Vec<ReceiveQueue> {
+        self.listeners.iter().map(Listener::queue).collect()
+    }
+
     /// Asks the kernel once more; to be called before a socket is closed, which ends its count.
     pub(super) fn refresh(&self) {
         for socket in self.listeners.iter().flat_map(|listener| &listener.sockets) {
@@ -74,11 +95,32 @@ impl KernelDrops {
     }
 }
 
+impl Listener {
+    fn queue(&self) -> ReceiveQueue {
+        let mut queue = ReceiveQueue {
+            listener: self.label.clone(),
+            queued_bytes: 0,
+            capacity_bytes: 0,
+            sockets: 0,
+            fullest: 0.0,
+        };
+        let sockets = self.sockets.iter().filter_map(|watched| watched.socket.upgrade());
+        for memory in sockets.filter_map(|socket| meminfo::read(&*socket).ok()) {
+            let (queued, capacity) = (memory.queued_bytes, memory.capacity_bytes);
+            queue.sockets += 1;
+            queue.queued_bytes += u64::from(queued);
+            queue.capacity_bytes += u64::from(capacity);
+            queue.fullest = queue.fullest.max(f64::from(queued) / f64::from(capacity.max(1)));
+        }
+        queue
+    }
+}
+
 impl Watched {
     fn read(&self) -> u64 {
         // Relaxed: the count publishes nothing else, and `extend` bears readings out of order.
         let Some(socket) = self.socket.upgrade() else { return self.drops.load(Ordering::Relaxed) };
-        let Ok(reading) = meminfo::dropped(&*socket) else {
+        let Ok(reading) = meminfo::read(&*socket).map(|memory| memory.drops) else {
             return self.drops.load(Ordering::Relaxed);
         };
         let advance = |drops| Some(extend(drops, reading));
@@ -132,6 +174,8 @@ mod tests {
         let before = drops.read();
         assert_eq!(before[0].0, "udp:x");
         assert!(before[0].1 > 0);
+        let queue = &drops.queues()[0];
+        assert!(queue.queued_bytes > 0 && queue.fullest > 0.5, "{queue:?}");
         drop(socket);
         assert_eq!(drops.read(), before);
     }

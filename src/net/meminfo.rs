@@ -1,4 +1,5 @@
-//! How many datagrams the kernel threw away at a socket: `getsockopt(SO_MEMINFO)`.
+//! How full a socket's queue is, and how many datagrams the kernel threw away at it:
+//! `getsockopt(SO_MEMINFO)`.
 //!
 //! No crate in use wraps this option. Ancillary `SO_RXQ_OVFL` data would be safe to read, but is
 //! stamped when a datagram is queued, so the drops at the end of a burst stay unseen.
@@ -11,8 +12,19 @@ use std::os::fd::{AsFd, AsRawFd};
 /// The number of values in `SO_MEMINFO`; the last of them counts the drops.
 const VALUES: usize = libc::SK_MEMINFO_DROPS as usize + 1;
 
-/// Returns the kernel's drop counter of a socket, which wraps around after 2³² drops.
-pub(super) fn dropped(socket: &impl AsFd) -> io::Result<u32> {
+/// What the kernel says of a socket's receiving side.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct MemInfo {
+    /// What waits to be read, with the kernel's own bookkeeping.
+    pub(super) queued_bytes: u32,
+    /// What may wait, in the same measure: twice what was asked for.
+    pub(super) capacity_bytes: u32,
+    /// The drops so far; it wraps around after 2³².
+    pub(super) drops: u32,
+}
+
+/// Returns what the kernel says of a socket.
+pub(super) fn read(socket: &impl AsFd) -> io::Result<MemInfo> {
     let mut values = [0_u32; VALUES];
     let size = libc::socklen_t::try_from(size_of_val(&values)).map_err(io::Error::other)?;
     let mut filled = size;
@@ -31,8 +43,15 @@ pub(super) fn dropped(socket: &impl AsFd) -> io::Result<u32> {
     if result != 0 {
         return Err(io::Error::last_os_error());
     }
-    match values.last() {
-        Some(&drops) if filled == size => Ok(drops),
+    let value = |place: libc::c_int| {
+        usize::try_from(place).ok().and_then(|place| values.get(place)).copied()
+    };
+    let queued_bytes = value(libc::SK_MEMINFO_RMEM_ALLOC);
+    let capacity_bytes = value(libc::SK_MEMINFO_RCVBUF);
+    match (queued_bytes, capacity_bytes, value(libc::SK_MEMINFO_DROPS)) {
+        (Some(queued_bytes), Some(capacity_bytes), Some(drops)) if filled == size => {
+            Ok(MemInfo { queued_bytes, capacity_bytes, drops })
+        }
         _ => Err(io::Error::from(io::ErrorKind::Unsupported)),
     }
 }
@@ -49,18 +68,21 @@ mod tests {
         for _ in 0..100 {
             client.send_to(&[b'x'; 500], socket.local_addr().unwrap()).unwrap();
         }
+        let full = read(&socket).unwrap();
+        assert!(full.queued_bytes > 0 && full.capacity_bytes > 0, "{full:?}");
         let mut queued = 0;
         socket.set_nonblocking(true).unwrap();
         while socket.recv(&mut [0; 500]).is_ok() {
             queued += 1;
         }
         assert!(queued < 100);
-        assert_eq!(dropped(&socket).unwrap(), 100 - queued);
+        let empty = read(&socket).unwrap();
+        assert_eq!((empty.drops, empty.queued_bytes), (100 - queued, 0));
     }
 
     #[test]
     fn what_is_no_socket_is_an_error() {
         let file = std::fs::File::open("/dev/null").unwrap();
-        assert_eq!(dropped(&file).unwrap_err().raw_os_error(), Some(libc::ENOTSOCK));
+        assert_eq!(read(&file).unwrap_err().raw_os_error(), Some(libc::ENOTSOCK));
     }
 }

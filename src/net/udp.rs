@@ -360,7 +360,7 @@ mod tests {
             client.send_to(b"after", address_of(&socket)).unwrap();
         }
         assert_eq!(count_waiting(&socket), 1);
-        assert_eq!(crate::net::meminfo::dropped(&*socket).unwrap(), 50);
+        assert_eq!(crate::net::meminfo::read(&*socket).unwrap().drops, 50);
     }
 
     #[test]

@@ -9,6 +9,9 @@ use crate::grafana::panels::health::Exporter;
 use crate::grafana::{Dashboard, Inventory, Options, dashboards};
 use crate::web::Reply;
 
+pub(super) mod view;
+mod page;
+
 /// Where one dashboard can be had.
 #[derive(Serialize)]
 struct Entry<'a> {

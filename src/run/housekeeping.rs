@@ -9,6 +9,7 @@ use crate::aggregate::Registry;
 use crate::aggregate::expiry::{Proposal, Retired};
 use crate::ingest::Order;
 use crate::net::{KernelDrops, Orders};
+use crate::status::Watch;
 
 /// The reference looks for idle series as often.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -19,6 +20,7 @@ pub struct Housekeeping {
     registry: Arc<Registry>,
     orders: Orders,
     drops: KernelDrops,
+    watch: Arc<Watch>,
     start: Instant,
     /// Cells that have left the page and wait for scrapes to end.
     retired: VecDeque<Retired>,
@@ -31,13 +33,14 @@ impl Housekeeping {
     pub fn new(
         registry: &Arc<Registry>,
         orders: &Orders,
-        drops: &KernelDrops,
+        (drops, watch): (&KernelDrops, &Arc<Watch>),
         start: Instant,
     ) -> Self {
         Self {
             registry: Arc::clone(registry),
             orders: orders.clone(),
             drops: drops.clone(),
+            watch: Arc::clone(watch),
             start,
             retired: VecDeque::new(),
         }
@@ -51,6 +54,7 @@ impl Housekeeping {
             self.expire();
             self.reclaim();
             self.registry.refresh();
+            self.watch.tick();
         }
     }
 

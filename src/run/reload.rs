@@ -1,10 +1,11 @@
 //! Reloading the mapping file while lines come in.
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
+use std::time::SystemTime;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -29,6 +30,16 @@ pub struct Reloader {
     rules: ArcSwap<Rules>,
     /// That of the rules in force; held while a reload is under way.
     generation: Mutex<u64>,
+    last: Mutex<Option<Attempt>>,
+}
+
+/// The last time that the file was read again.
+#[derive(Clone, Debug)]
+pub struct Attempt {
+    /// When.
+    pub at: SystemTime,
+    /// Why the old rules stayed in force; none when they did not.
+    pub error: Option<String>,
 }
 
 impl Reloader {
@@ -43,7 +54,8 @@ impl Reloader {
     ) -> Self {
         let rules = ArcSwap::new(rules);
         let (intake, generation) = (Intake::default(), Mutex::new(FIRST_GENERATION));
-        Self { file, compat, intake, orders, telemetry, rules, generation }
+        let last = Mutex::new(None);
+        Self { file, compat, intake, orders, telemetry, rules, generation, last }
     }
 
     /// Takes what the file does not say about tags and limits from `intake`.
@@ -58,12 +70,31 @@ impl Reloader {
         self.rules.load_full()
     }
 
+    /// The mapping file.
+    #[must_use]
+    pub fn file(&self) -> Option<&Path> {
+        self.file.as_deref()
+    }
+
+    /// The last reload, whether it worked or not.
+    #[must_use]
+    pub fn last(&self) -> Option<Attempt> {
+        self.last.lock().clone()
+    }
+
     /// Reads the file again. When this returns, every lane follows the new rules; after an error
     /// the old ones stay in force.
     ///
     /// # Errors
     /// What is wrong with the file.
     pub fn reload(&self) -> Result<(), RulesError> {
+        let result = self.try_reload();
+        let error = result.as_ref().err().map(ToString::to_string);
+        *self.last.lock() = Some(Attempt { at: SystemTime::now(), error });
+        result
+    }
+
+    fn try_reload(&self) -> Result<(), RulesError> {
         let Some(file) = &self.file else {
             warn!("Asked to reload, but there is no mapping file (--statsd.mapping-config).");
             return Ok(());

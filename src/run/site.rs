@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::sync::Notify;
 
+use super::api::view::{Overview, View};
 use super::ending::LastScrape;
 use super::inventory::Inventories;
 use super::reload::Reloader;
@@ -19,9 +20,9 @@ use crate::grafana::panels::health::Exporter;
 use crate::grafana::sync::Status;
 use crate::map::ttl::Ttls;
 use crate::parse;
-use crate::state::Clock;
+use crate::status::Watch;
 use crate::telemetry::Stat;
-use crate::web::{Backend, Guard, Reply};
+use crate::web::{Backend, Guard, Reply, Visit};
 
 /// How the keeping of dashboards goes.
 const GRAFANA_PATH: &str = "/api/v1/grafana";
@@ -32,7 +33,8 @@ pub struct Site {
     sources: Sources,
     reloader: Arc<Reloader>,
     inventories: Arc<Inventories>,
-    clock: Clock,
+    watch: Arc<Watch>,
+    overview: Overview,
     last_scrape: LastScrape,
     is_ready: AtomicBool,
     quit: Arc<Notify>,
@@ -50,16 +52,22 @@ impl Site {
     /// A site that shows what is in `sources`, and is not ready yet; `quit` is notified when a
     /// client asks the program to end.
     #[must_use]
-    pub fn new(sources: Sources, reloader: Arc<Reloader>, clock: Clock, quit: Arc<Notify>) -> Self {
+    pub fn new(
+        sources: Sources,
+        reloader: Arc<Reloader>,
+        watch: Arc<Watch>,
+        quit: Arc<Notify>,
+    ) -> Self {
         let is_ready = AtomicBool::new(false);
-        let inventories = Inventories::new(&sources.registry, &reloader, clock.start);
+        let inventories = Inventories::new(&sources.registry, &reloader, &watch);
         let inventories = Arc::new(inventories);
         let (parse, ttl) = (parse::Options::new(sources.compat), Ttls::default());
         Self {
             sources,
             reloader,
             inventories,
-            clock,
+            watch,
+            overview: Overview::default(),
             last_scrape: LastScrape::default(),
             is_ready,
             quit,
@@ -139,6 +147,19 @@ impl Site {
     pub fn lines_taken_in(&self) -> u64 {
         self.sources.telemetry.totals().get(Stat::Lines)
     }
+
+    /// Everything that the API and the status page tell of.
+    fn view(&self) -> View<'_> {
+        View {
+            sources: &self.sources,
+            watch: &self.watch,
+            inventories: &self.inventories,
+            reloader: &self.reloader,
+            overview: &self.overview,
+            is_ready: self.is_ready(),
+            grafana: self.grafana.as_deref(),
+        }
+    }
 }
 
 impl Backend for Site {
@@ -155,11 +176,15 @@ impl Backend for Site {
         if let Some(guard) = &self.guard {
             own.extend(own::web_config(guard.is_current(), guard.failures()));
         }
+        if self.sources.compat == Compat::Extended {
+            own.extend(self.watch.families());
+        }
         own.sort_unstable_by_key(|family| family.name);
         let registry = &self.sources.registry;
-        let began_millis = self.clock.now_millis();
-        let read = || registry.read(self.clock.now_millis());
-        walk(read, &own, self.clock.start_unix_millis, page);
+        let clock = self.watch.clock();
+        let began_millis = clock.now_millis();
+        let read = || registry.read(clock.now_millis());
+        walk(read, &own, clock.start_unix_millis, page);
         if page.is_open() && page.shows_all() {
             registry.scraped(began_millis);
         }
@@ -183,14 +208,24 @@ impl Backend for Site {
         self.reloader.reload().map_err(|error| format!("{:#}", anyhow::Error::from(error)))
     }
 
+    fn status_page(&self, visit: &Visit<'_>) -> Option<String> {
+        let is_wanted = self.sources.compat == Compat::Extended;
+        is_wanted.then(|| self.view().page(visit, &self.explainer()))
+    }
+
     fn api(&self, path: &str, query: &str) -> Reply {
-        match &self.grafana {
-            _ if path == explain::PATH => explain::answer(self, query),
-            _ if path != GRAFANA_PATH => {
-                api::answer(&self.inventories.get(), self.exporter(), path, query)
+        match (path, &self.grafana) {
+            (explain::PATH, _) => explain::answer(self, query),
+            (GRAFANA_PATH, Some(status)) => api::json(200, &status.facts()),
+            (GRAFANA_PATH, None) => {
+                api::json(404, &"dashboards are not kept: --grafana.url is not set")
             }
-            Some(status) => api::json(200, &status.facts()),
-            None => api::json(404, &"dashboards are not kept: --grafana.url is not set"),
+            ("/api/v1/status", _) => api::json(200, &self.view().facts()),
+            ("/api/v1/unmapped", _) => api::json(200, &self.view().unmapped()),
+            ("/api/v1/cardinality", _) => api::json(200, &*self.view().cardinality()),
+            ("/api/v1/conflicts", _) => api::json(200, &self.view().conflicts()),
+            ("/api/v1/errors", _) => api::json(200, &self.view().errors()),
+            _ => api::answer(&self.inventories.get(), self.exporter(), path, query),
         }
     }
 

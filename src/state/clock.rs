@@ -31,6 +31,12 @@ impl Clock {
         Some(Self { start, start_unix_millis })
     }
 
+    /// Seconds since 1970 when the clock showed `millis`.
+    #[must_use]
+    pub fn seconds(&self, millis: u64) -> f64 {
+        self.start_unix_millis.saturating_add(millis) as f64 / 1000.0
+    }
+
     /// What the clock shows.
     #[must_use]
     pub fn now_millis(&self) -> u64 {

@@ -73,7 +73,9 @@ impl Values {
     }
 }
 
-fn unescaped(value: &str) -> Cow<'_, str> {
+/// A label's value without the backslashes that the text format puts before some characters.
+#[must_use]
+pub fn unescaped(value: &str) -> Cow<'_, str> {
     if !value.contains('\\') {
         return Cow::Borrowed(value);
     }

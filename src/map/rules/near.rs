@@ -379,6 +379,17 @@ mod tests {
     }
 
     #[test]
+    fn rules_of_files_behind_are_told_as_well() {
+        let behind = [rules("{match: a.*.*, name: n}"), rules("{match: b.*, name: n}")];
+        let all = rules("{match: a.b, name: n}").with_behind(behind.into());
+        let event = EventType::Counter;
+        assert_eq!(all.captures("b.x", event), [("1".to_owned(), "x".to_owned())]);
+        let near = all.near("a.x.y.z", event, None);
+        assert_eq!(near.iter().map(|near| near.index).collect::<Vec<_>>(), [1]);
+        assert_eq!(all.near("b.x", event, Some(2)), []);
+    }
+
+    #[test]
     fn the_literal_beginning_of_a_regex_ends_before_what_may_be_missing() {
         for (source, expected) in [
             ("^a\\.b$", ("a.b", true)),
