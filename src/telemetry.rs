@@ -53,6 +53,9 @@ impl EventError {
     }
 }
 
+/// The generation of the rules to begin with. What was restored is older.
+pub const FIRST_GENERATION: u64 = 1;
+
 /// What became of a line: the `outcome` of `tallyd_lines_total`. Every line has exactly one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum LineOutcome {
@@ -299,8 +302,8 @@ impl Stat {
             Self::LineCacheHits,
             Self::Batches,
             Self::SenderOverflow,
-            Self::UnixstreamConnections,
             Self::Connections,
+            Self::UnixstreamConnections,
         ];
         let plain = plain.into_iter();
         let events = EventType::ALL.into_iter().map(Self::Events);
@@ -732,7 +735,7 @@ mod tests {
     #[test]
     fn every_counter_has_a_slot_and_a_name_of_its_own() {
         let slots: Vec<u32> = Stat::all().map(Stat::slot).collect();
-        assert_eq!(slots, (0..CONFLICTS).collect::<Vec<_>>());
+        assert_eq!(slots, (0..LIMITED).collect::<Vec<_>>());
         let names: std::collections::HashSet<_> = Stat::all().map(Stat::saved_name).collect();
         assert_eq!(names.len(), slots.len());
     }
@@ -752,7 +755,7 @@ mod tests {
         let counts = telemetry.marks();
         assert_eq!((counts.rule(3), counts.rule(4)), (Some(4), Some(0)));
         assert_eq!(counts.of(marks.subject.unwrap()), 3);
-        telemetry.begin_generation(1);
+        telemetry.begin_generation(FIRST_GENERATION + 1);
         assert_eq!(telemetry.marks().rule(3), Some(0));
     }
 

@@ -12,10 +12,10 @@ use parking_lot::Mutex;
 use tracing::{info, warn};
 
 use crate::compat::Compat;
-use crate::ingest::{FIRST_GENERATION, Order};
+use crate::ingest::Order;
 use crate::map::{Intake, Rules, RulesError};
 use crate::net::Orders;
-use crate::telemetry::Telemetry;
+use crate::telemetry::{FIRST_GENERATION, Telemetry};
 
 /// Brings a changed mapping file into force.
 #[derive(Debug)]

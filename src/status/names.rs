@@ -170,8 +170,8 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::telemetry::Telemetry;
     use crate::telemetry::marks::Marks;
+    use crate::telemetry::{FIRST_GENERATION, Telemetry};
 
     #[test]
     fn names_are_told_by_rate_and_then_by_total() {
@@ -186,7 +186,7 @@ mod tests {
         let plain: Vec<_> = names.iter().map(|(name, total, _)| (*name, *total)).collect();
         assert_eq!(plain, [("busy", 100), ("old", 1000)]);
         assert!((names[0].2 - 100.0 / 5.1).abs() < 0.01 && names[1].2 == 0.0, "{names:?}");
-        bench.telemetry.begin_generation(1);
+        bench.telemetry.begin_generation(FIRST_GENERATION + 1);
         bench.push(15_000);
         assert!(bench.history.sparklines.is_empty());
     }
@@ -221,7 +221,7 @@ mod tests {
 
     impl Bench {
         fn count(&mut self, name: &str, lines: u64) {
-            let subject = self.telemetry.marking.name(0, NameSort::Unmapped, name);
+            let subject = self.telemetry.marking.name(FIRST_GENERATION, NameSort::Unmapped, name);
             let lane = self.lane.get_or_insert_with(|| self.telemetry.lane());
             (0..lines).for_each(|_| lane.mark(Marks { rule: None, subject }));
         }

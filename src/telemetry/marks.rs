@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::RwLock;
 
+use super::FIRST_GENERATION;
 use crate::column::Cells;
 
 type FastMap<K, V> = std::collections::HashMap<K, V, foldhash::fast::RandomState>;
@@ -73,7 +74,7 @@ impl Marks {
 #[derive(Debug, Default)]
 pub struct Marking(RwLock<Table>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Table {
     generation: u64,
     unmapped: FastMap<Arc<str>, Mark>,
@@ -81,6 +82,18 @@ struct Table {
     bad_lines: usize,
     /// What was counted before the last reload.
     before: Vec<u64>,
+}
+
+impl Default for Table {
+    fn default() -> Self {
+        Self {
+            generation: FIRST_GENERATION,
+            unmapped: FastMap::default(),
+            families: FastMap::default(),
+            bad_lines: 0,
+            before: Vec::new(),
+        }
+    }
 }
 
 impl Table {
@@ -251,27 +264,27 @@ mod tests {
     #[test]
     fn a_name_keeps_its_mark_and_those_that_come_too_late_share_one() {
         let marking = Marking::default();
-        let mark = |name: &str| marking.name(0, NameSort::Unmapped, name);
+        let mark = |name: &str| marking.name(FIRST_GENERATION, NameSort::Unmapped, name);
         let first = mark("a");
         assert!(first.is_some() && mark("a") == first && mark("b") != first);
-        assert_ne!(marking.name(0, NameSort::Family, "a"), first);
+        assert_ne!(marking.name(FIRST_GENERATION, NameSort::Family, "a"), first);
         assert!((0..MAX_NAMES).all(|n| mark(&format!("n{n}")).is_some()));
         let late = mark("late");
         assert!(late.is_some() && late == mark("later") && late == mark(&"x".repeat(300)));
-        assert_ne!(late, marking.name(0, NameSort::Family, "late"));
+        assert_ne!(late, marking.name(FIRST_GENERATION, NameSort::Family, "late"));
         assert_eq!(mark("a"), first);
     }
 
     #[test]
     fn a_reload_begins_anew_and_leaves_lanes_that_lag_without_marks() {
         let marking = Marking::default();
-        let old = marking.name(0, NameSort::Family, "a").unwrap();
+        let old = marking.name(FIRST_GENERATION, NameSort::Family, "a").unwrap();
         let mut totals = vec![0; MARKS];
         totals[old.cell() as usize] = 7;
         assert_eq!(marking.counts(totals.clone()).of(old), 7);
-        marking.begin(1, || totals.clone());
-        marking.begin(1, || panic!("asked twice"));
-        assert_eq!(marking.name(0, NameSort::Family, "a"), None);
+        marking.begin(FIRST_GENERATION + 1, || totals.clone());
+        marking.begin(FIRST_GENERATION + 1, || panic!("asked twice"));
+        assert_eq!(marking.name(FIRST_GENERATION, NameSort::Family, "a"), None);
         totals[old.cell() as usize] = 9;
         let counts = marking.counts(totals);
         assert!(counts.names.is_empty() && counts.of(old) == 2);
