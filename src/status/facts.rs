@@ -139,6 +139,8 @@ pub struct AdviceFacts {
 pub struct Mapping {
     /// The file; null without one.
     pub file: Option<String>,
+    /// The presets behind it, in the order in which they are asked.
+    pub presets: Vec<String>,
     /// Rules in force.
     pub rules: usize,
     /// Reloads that worked.
@@ -180,7 +182,9 @@ pub struct RuleFacts {
     /// `match` as written.
     #[serde(rename = "match")]
     pub source: String,
-    /// Its line in the mapping file.
+    /// The mapping file or the preset that it is in.
+    pub origin: String,
+    /// Its line there.
     pub line: u64,
     /// The family that it makes, unless that depends on what clients send.
     pub name: Option<String>,
@@ -270,10 +274,11 @@ const KINDS: [(&str, Track); 5] = [
     ("unmapped", Track::Unmapped),
 ];
 
-const TRANSPORTS: [(&str, Track); 4] = [
+const TRANSPORTS: [(&str, Track); 5] = [
     ("udp_datagrams", Track::UdpDatagrams),
     ("unix_datagrams", Track::UnixDatagrams),
     ("tcp_connections", Track::TcpConnections),
+    ("unix_connections", Track::UnixConnections),
     ("truncated_datagrams", Track::Truncated),
 ];
 
@@ -330,6 +335,7 @@ fn rules(rules: &Rules, rates: &Rates) -> (Vec<RuleFacts>, usize) {
     let fact = |(index, outline): (usize, crate::map::Outline<'_>)| RuleFacts {
         index,
         source: outline.rule.source.clone(),
+        origin: rules.origin(index).to_owned(),
         line: outline.rule.line,
         name: outline.name,
         action: match outline.rule.action {

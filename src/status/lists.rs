@@ -333,7 +333,7 @@ mod tests {
     use crate::compat::Compat;
     use crate::net::KernelDrops;
     use crate::sample::EventType;
-    use crate::telemetry::Telemetry;
+    use crate::telemetry::{FIRST_GENERATION, Telemetry};
 
     #[test]
     fn the_owner_of_a_name_is_found_under_the_names_of_its_samples_too() {
@@ -354,8 +354,8 @@ mod tests {
     fn families_know_the_names_that_are_counted_for_them() {
         let bench = Bench::new(&["a_b", "c"]);
         let marking = &bench.telemetry.marking;
-        marking.name(0, NameSort::Unmapped, "a.b").unwrap();
-        marking.name(0, NameSort::Family, "a_b").unwrap();
+        marking.name(FIRST_GENERATION, NameSort::Unmapped, "a.b").unwrap();
+        marking.name(FIRST_GENERATION, NameSort::Family, "a_b").unwrap();
         let rates = bench.watch.rates();
         let families = Families::of(&bench.registry.read(0), &rates);
         let marks: Vec<_> = families.rows.iter().map(|row| row.marks.len()).collect();

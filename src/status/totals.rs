@@ -37,6 +37,8 @@ pub enum Track {
     UnixDatagrams,
     /// TCP connections.
     TcpConnections,
+    /// Connections by a Unix socket.
+    UnixConnections,
     /// Datagrams that the kernel dropped.
     KernelDrops,
     /// Datagrams cut off.
@@ -95,6 +97,7 @@ impl TotalsAt {
             (Track::UdpDatagrams, counted.get(Stat::UdpDatagrams)),
             (Track::UnixDatagrams, counted.get(Stat::UnixgramDatagrams)),
             (Track::TcpConnections, counted.get(Stat::TcpConnections)),
+            (Track::UnixConnections, counted.get(Stat::UnixstreamConnections)),
             (Track::KernelDrops, drops.read().iter().map(|(_, drops)| drops).sum()),
             (Track::Truncated, counted.get(Stat::TruncatedDatagrams)),
             (Track::TooLong, counted.get(Stat::TcpTooLongLines)),

@@ -63,11 +63,15 @@ impl View<'_> {
 
     fn mapping(&self) -> Mapping {
         let process = &self.sources.telemetry.process;
+        let (rules, behind) = (self.reloader.rules(), self.reloader.rules().behind());
+        let presets = behind.iter().map(|preset| preset.origin(0));
+        let presets = presets.map(|name| name.trim_start_matches("preset ").to_owned());
         let last = self.reloader.last();
         let at = last.as_ref().and_then(|last| last.at.duration_since(UNIX_EPOCH).ok());
         Mapping {
             file: self.reloader.file().map(|file| file.display().to_string()),
-            rules: self.reloader.rules().len(),
+            presets: presets.collect(),
+            rules: rules.len(),
             reloads_total: process.reloads.load(Ordering::Relaxed),
             failed_reloads_total: process.failed_reloads.load(Ordering::Relaxed),
             last_reload_at: at.map(|at| at.as_secs_f64()),

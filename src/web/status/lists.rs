@@ -213,21 +213,23 @@ pub(super) fn rules(facts: &Facts) -> Markup {
     let never = facts.rules.iter().filter(|rule| rule.lines_total == Some(0)).count();
     let total = (facts.rules.len() + facts.rules_left_out) as u64;
     let content = html! {
-        @if let Some(file) = &mapping.file {
+        @if mapping.file.is_some() || !mapping.presets.is_empty() {
             p {
-                code { (brief(file, 300)) } ": " (number(mapping.rules as u64)) " rules, "
+                @if let Some(file) = &mapping.file { code { (brief(file, 300)) } " " }
+                @for preset in &mapping.presets { span.tag { "preset " (preset) } " " }
+                (number(mapping.rules as u64)) " rules, "
                 (number(never as u64)) " of them without a hit"
                 @if let Some(at) = mapping.last_reload_at { ", last reloaded " (ago(at, facts)) }
                 "."
             }
         } @else {
-            p.soft { "No mapping file (--statsd.mapping-config)." }
+            p.soft { "No mapping file (--statsd.mapping-config) and no preset (--preset)." }
         }
         @if let Some(error) = &mapping.last_error {
             p { span.tag.bad { "reload failed" } " " (brief(error, 500)) }
         }
         @if !facts.rules.is_empty() {
-            (table("Rules", &[("Match", false), ("Line", true), ("Makes", false), ("Lines", true),
+            (table("Rules", &[("Match", false), ("Where", false), ("Makes", false), ("Lines", true),
                 ("In all", true)], &html! {
                 @for rule in facts.rules.iter().take(MAX_RULES) { (rule_row(rule)) }
             }))
@@ -241,7 +243,7 @@ fn rule_row(rule: &RuleFacts) -> Markup {
     html! {
         tr data-key=(rule.index) {
             th scope="row" { code { (brief(&rule.source, LINE_CHARS)) } }
-            td.n { (rule.line) }
+            td { span.soft { (brief(&rule.origin, 60)) ":" (rule.line) } }
             td.wide {
                 @if rule.action == "drop" { span.tag { "drop" } }
                 @else if let Some(name) = &rule.name { code { (brief(name, LINE_CHARS)) } }
