@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::error::ErrorKind;
-use clap::{Arg, ArgAction, Args, CommandFactory, FromArgMatches, Parser};
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Parser};
 use thiserror::Error;
 
 use super::grafana::GrafanaFlags;
@@ -335,7 +336,10 @@ impl Cli {
         let program = OsString::from("tallyd");
         let parsed = command_with_opposites()
             .try_get_matches_from(std::iter::once(program).chain(args))
-            .and_then(|matches| Self::from_arg_matches(&matches));
+            .and_then(|matches| {
+                refuse_secrets(&matches)?;
+                Self::from_arg_matches(&matches)
+            });
         match parsed {
             Ok(cli) => Ok(Request::Serve(Box::new(cli))),
             Err(error) => match error.kind() {
@@ -346,6 +350,18 @@ impl Cli {
             },
         }
     }
+}
+
+/// A server runs for long, and everybody on its machine can read how it was started.
+fn refuse_secrets(matches: &ArgMatches) -> Result<(), clap::Error> {
+    let is_flag = |id: &&str| matches.value_source(id) == Some(ValueSource::CommandLine);
+    let Some(secret) = ["token", "password"].into_iter().find(is_flag) else { return Ok(()) };
+    let problem = format!(
+        "--grafana.{secret} on the command line of a server can be read by everybody on the machine; \
+         use --grafana.{secret}-file or the variable GRAFANA_{}",
+        secret.to_ascii_uppercase()
+    );
+    Err(clap::Error::raw(ErrorKind::ArgumentConflict, problem))
 }
 
 /// Puts the lines of every `@file` in its place, as kingpin does: blank lines and those that begin
@@ -436,6 +452,18 @@ mod tests {
         assert_eq!(serves(&["--statsd.listen-udp", ""]).receiving.listen_udp, [""]);
         assert_eq!(serves(&["--statsd.mapping-config="]).mapping.file, PathBuf::new());
         assert_eq!(serves(&["--statsd.cache-size=1e+06"]).mapping.cache_size, 1_000_000);
+    }
+
+    #[test]
+    fn a_secret_of_a_server_is_no_flag() {
+        for secret in ["token", "password"] {
+            let variable = secret.to_ascii_uppercase();
+            let problem = format!(
+                "--grafana.{secret} on the command line of a server can be read by everybody on the \
+                 machine; use --grafana.{secret}-file or the variable GRAFANA_{variable}, try --help"
+            );
+            refuses(&[&format!("--grafana.{secret}=hunter2")], &problem);
+        }
     }
 
     #[test]

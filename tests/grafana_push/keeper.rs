@@ -123,11 +123,13 @@ fn an_edit_is_kept_counted_and_said_once() {
 fn a_server_serves_on_when_grafana_is_down_or_refuses() {
     let closed = TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
     let grafana = Grafana::start(Era::Thirteen);
-    for (url, flag, reason) in [
-        (format!("http://127.0.0.1:{closed}"), "--grafana.timeout=5s", "connection"),
-        (grafana.url.clone(), "--grafana.token=wrong", "unauthorized"),
+    for (url, token, reason) in [
+        (format!("http://127.0.0.1:{closed}"), EDITOR_TOKEN, "connection"),
+        (grafana.url.clone(), "wrong", "unauthorized"),
     ] {
-        let server = serve(&url, &[flag]);
+        let mut launch = launch(&url, &["--grafana.timeout=5s"]);
+        launch.env.push(("GRAFANA_TOKEN".to_owned(), token.to_owned()));
+        let server = Server::start(&launch).unwrap();
         send(&server, "first:1|g");
         let name = format!("tallyd_grafana_errors_total{{reason=\"{reason}\"}}");
         let is_counted = || server.total("/metrics", &name) >= Some(1.0);
