@@ -26,8 +26,8 @@ pub use model::Explanation;
 use model::{Family, Found, Label, RuleName, Sample, Section};
 use sandbox::Sandbox;
 
-/// Longer lines are not explained; a datagram has no room for them.
-pub const MAX_LINE_BYTES: usize = 64 * 1024;
+/// Longer lines are not explained: percent-encoded they would not fit into the head of a request.
+pub const MAX_LINE_BYTES: usize = 8 << 10;
 
 /// What lines are explained by.
 #[derive(Clone, Debug)]

@@ -94,9 +94,9 @@ fn a_server_tells_by_its_rules_and_the_series_that_it_has() {
     ] {
         assert_eq!(server.get(path).unwrap().status_code, status, "{path}");
     }
-    let long = format!("/api/v1/explain?line={}", "a".repeat(70_000));
+    let long = format!("/api/v1/explain?line={}", "a".repeat(9_000));
     assert_eq!(server.get(&long).unwrap().status_code, 414);
-    let long = format!("/api/v1/explain?line={}:1|c", "a".repeat(60_000));
+    let long = format!("/api/v1/explain?line={}:1|c", "a".repeat(8_000));
     assert_eq!(server.get(&long).unwrap().status_code, 200);
 }
 
