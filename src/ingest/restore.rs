@@ -4,7 +4,7 @@ use super::Ingest;
 use crate::aggregate::saved::{SavedFamily, SavedSeries};
 use crate::aggregate::{Refusal, SeriesSpec};
 use crate::sample::EventType;
-use crate::telemetry::Stat;
+use crate::telemetry::{Limited, Stat};
 
 impl Ingest {
     /// Takes a series over; the first lane may, before any lane has read a line.
@@ -24,5 +24,11 @@ impl Ingest {
     pub fn restore_conflict(&mut self, event: EventType, name: &str, n: u64) {
         let conflict = self.telemetry.conflict(event, name);
         self.count(Stat::Conflict(conflict), n);
+    }
+
+    /// Takes a count of limited samples over.
+    pub fn restore_limited(&mut self, limited: &Limited, n: u64) {
+        let limited = self.telemetry.limited(limited, true);
+        self.count(Stat::Limited(limited), n);
     }
 }

@@ -14,7 +14,7 @@ use crate::aggregate::saved::{SavedFamily, SavedSeries, SavedSpec};
 use crate::aggregate::{Registry, SeriesSpec};
 use crate::ingest::Ingest;
 use crate::sample::EventType;
-use crate::telemetry::{Stat, Telemetry};
+use crate::telemetry::{LimitReason, Limited, Stat, Telemetry};
 
 /// What there is once.
 #[derive(Clone, PartialEq, Message)]
@@ -39,14 +39,26 @@ pub struct Head {
 /// One of our own counters.
 #[derive(Clone, PartialEq, Message)]
 struct SavedCounter {
-    /// [`Stat::saved_name`], or the type of events in conflict.
+    /// [`Stat::saved_name`], or the type of events in conflict, or the limit that was reached.
     #[prost(string, tag = "1")]
     name: String,
     #[prost(uint64, tag = "2")]
     count: u64,
-    /// The name in conflict.
+    /// The name in conflict or limited.
     #[prost(string, tag = "3")]
-    conflict: String,
+    metric: String,
+    /// What is said of limited samples only.
+    #[prost(message, optional, tag = "4")]
+    limited: Option<SavedLimited>,
+}
+
+/// What [`Limited`] says besides the metric and the reason.
+#[derive(Clone, PartialEq, Message)]
+struct SavedLimited {
+    #[prost(string, tag = "1")]
+    label: String,
+    #[prost(bool, tag = "2")]
+    overflows: bool,
 }
 
 /// The beginning of a line whose end a client has not sent yet.
@@ -109,14 +121,25 @@ impl Source {
         let stats = Stat::all().map(|stat| SavedCounter {
             name: stat.saved_name(),
             count: totals.get(stat),
-            conflict: String::new(),
+            ..SavedCounter::default()
         });
         let conflicts = totals.conflicts().map(|(event, name, count)| SavedCounter {
             name: event.as_str().to_owned(),
             count,
-            conflict: name.to_owned(),
+            metric: name.to_owned(),
+            limited: None,
         });
-        let mut counters = stats.chain(conflicts).filter(|counter| counter.count > 0);
+        let limited = totals.limited().map(|(limited, count)| SavedCounter {
+            name: limited.reason.as_str().to_owned(),
+            count,
+            metric: limited.metric.to_string(),
+            limited: Some(SavedLimited {
+                label: limited.label.to_string(),
+                overflows: limited.overflows,
+            }),
+        });
+        let counters = stats.chain(conflicts).chain(limited);
+        let mut counters = counters.filter(|counter| counter.count > 0);
         counters.try_for_each(|counter| writer.put(Tag::Counter, &counter))
     }
 
@@ -227,15 +250,26 @@ impl<'r> Snapshot<'r> {
 
 /// A counter that this version does not know is left out.
 fn restore_counter(lane: &mut Ingest, stats: &HashMap<String, Stat>, saved: &SavedCounter) {
-    if let Some(stat) = stats.get(&saved.name) {
+    if let Some(limited) = &saved.limited {
+        let reason = LimitReason::ALL.into_iter().find(|reason| reason.as_str() == saved.name);
+        let Some(reason) = reason else { return };
+        let SavedLimited { label, overflows } = limited;
+        let (metric, label) = (saved.metric.as_str().into(), label.as_str().into());
+        lane.restore_limited(
+            &Limited { metric, label, reason, overflows: *overflows },
+            saved.count,
+        );
+    } else if let Some(stat) = stats.get(&saved.name) {
         lane.count(*stat, saved.count);
     } else if let Some(event) = EventType::ALL.into_iter().find(|e| e.as_str() == saved.name) {
-        lane.restore_conflict(event, &saved.conflict, saved.count);
+        lane.restore_conflict(event, &saved.metric, saved.count);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -261,6 +295,7 @@ mappings:
 - {match: sum, name: sum, gauge_mode: sum}
 - {match: peak, name: peak, gauge_mode: max_seen}
 - {match: short.*, name: short, ttl: 1s}
+- {match: few.*, name: few, labels: {k: $1}, max_series: 2}
 ";
 
     /// Two lanes and what they share.
@@ -365,6 +400,10 @@ mappings:
             "sum:3|g",
             "peak:8|g",
             "peak:2|g",
+            "few.a:1|c",
+            "few.b:1|c",
+            "few.c:1|c",
+            "few.d:1|g",
         ];
         let fixed = (0_usize..2, prop::sample::select(fixed.to_vec()));
         let fixed = fixed.prop_map(|(lane, line)| (lane, line.to_owned()));
@@ -399,6 +438,13 @@ mappings:
                 let count = |process: &Process| process.source.telemetry.totals().get(stat);
                 prop_assert_eq!(count(&before), count(&after), "{:?}", stat);
             }
+            let named = |process: &Process| {
+                let totals = process.source.telemetry.totals();
+                let conflicts = totals.conflicts().map(|told| format!("{told:?}"));
+                let limited = totals.limited().map(|told| format!("{told:?}"));
+                conflicts.chain(limited).collect::<HashSet<_>>()
+            };
+            prop_assert_eq!(named(&before), named(&after));
             // A page is the same again from the second generation on, in which all is in one lane.
             let (mut grandchild, _) = Process::after(&after.saved(), clock, MAPPING);
             for (_, line) in &more {
