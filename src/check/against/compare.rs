@@ -223,7 +223,9 @@ impl Comparison<'_> {
         let count = page::series(&format!("{name}_count"), &others);
         let Some((before, Some(new), after)) = self.last(pair.name, &count) else { return };
         let Some((old, Some(value), _)) = self.last(pair.name, series) else { return };
-        if !is_within(new, (before, after), after) || old.is_nan() && value.is_nan() {
+        // Among them NaN and infinity, which lie in no range.
+        let is_same = old.to_bits() == value.to_bits() || old.is_nan() && value.is_nan();
+        if is_same || !is_within(new, (before, after), after) {
             return;
         }
         let rest = others.clone();
