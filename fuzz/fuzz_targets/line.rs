@@ -21,7 +21,10 @@ fuzz_target!(|input: &[u8]| {
         sample.value = Value::Number(repeat.apply(number));
     }
     let other_line = with_value(line, value).expect("only a line with a value may be repeated");
-    assert_eq!(format!("{parsed:?}"), format!("{:?}", parse_line(&other_line, &options)));
+    let mut other = parse_line(&other_line, &options);
+    // The one thing that must differ.
+    (parsed.text, other.text) = (b"", b"");
+    assert_eq!(format!("{parsed:?}"), format!("{other:?}"));
 });
 
 /// Puts another value between the first `:` and the first `|` after it.
