@@ -5,7 +5,7 @@ use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tracing::{error, info, warn};
@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::expose::own;
 use crate::ingest::{self, Ingest};
 use crate::map::Rules;
+use crate::state::clock::unix_millis;
 use crate::state::codec::Packing;
 use crate::state::{Clock, Head, Restored, Snapshot, Source, StateError, StateFile};
 use crate::telemetry::Telemetry;
@@ -158,9 +159,7 @@ impl Saver {
         let counts = &self.source.telemetry.state;
         match self.file.save(|file| self.source.write(file, Packing::Zstd, &[])) {
             Ok(series) => {
-                let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-                let millis = u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX);
-                counts.last_save_unix_millis.store(millis, Ordering::Relaxed);
+                counts.last_save_unix_millis.store(unix_millis(), Ordering::Relaxed);
                 tracing::debug!(%path, series, took = ?begun.elapsed(), "State saved.");
             }
             Err(error) => {

@@ -44,7 +44,9 @@ impl Clock {
     }
 }
 
-fn unix_millis() -> u64 {
+/// Milliseconds since 1970.
+#[must_use]
+pub fn unix_millis() -> u64 {
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since_1970.as_millis()).unwrap_or(u64::MAX)
 }

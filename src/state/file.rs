@@ -4,7 +4,8 @@ use std::ffi::OsString;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::clock::unix_millis;
 
 /// Why a state file cannot be used at all.
 #[derive(Debug, thiserror::Error)]
@@ -81,8 +82,7 @@ impl StateFile {
     /// # Errors
     /// [`FileError::SetAside`].
     pub fn set_aside(&self) -> Result<PathBuf, FileError> {
-        let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let target = beside(&self.path, &format!(".damaged-{}", since_1970.as_millis()));
+        let target = beside(&self.path, &format!(".damaged-{}", unix_millis()));
         fs::rename(&self.path, &target)
             .map_err(|source| FileError::SetAside { path: self.path.clone(), source })?;
         Ok(target)
