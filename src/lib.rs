@@ -24,7 +24,6 @@ pub mod tls;
 pub mod column;
 pub mod sample;
 pub mod parse;
-pub mod insight;
 pub mod telemetry;
 pub mod map;
 pub mod aggregate;

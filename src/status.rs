@@ -20,10 +20,10 @@ use parking_lot::Mutex;
 use crate::aggregate::Registry;
 use crate::expose::FamilyKind;
 use crate::expose::own::OwnFamily;
-use crate::insight::ClientStat;
 use crate::net::KernelDrops;
 use crate::state::Clock;
 use crate::telemetry::Telemetry;
+use crate::telemetry::insight::ClientStat;
 use crate::telemetry::marks::Mark;
 
 pub mod totals;

@@ -14,14 +14,15 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 
 use crate::column::{Cells, Column, ColumnReader};
-use crate::insight::Insight;
 use crate::parse::Reason;
 use crate::sample::EventType;
 
 pub mod log;
+pub mod insight;
 pub mod limited;
 pub mod marks;
 
+use insight::Insight;
 pub use limited::{LimitReason, Limited, LimitedId};
 use marks::{Marking, Marks};
 

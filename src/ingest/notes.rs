@@ -1,4 +1,4 @@
-//! What a lane tells about lines that it meets for the first time; see [`crate::insight`].
+//! What a lane tells about lines that it meets for the first time; see [`crate::telemetry::insight`].
 
 use std::hash::BuildHasher;
 
@@ -7,9 +7,9 @@ use foldhash::fast::FixedState;
 use super::line_cache::Key;
 use super::{Ingest, Mapped, Sender};
 use crate::aggregate::Series;
-use crate::insight::{CLIENT_PREFIX, Sighting, Verdict};
 use crate::parse::Line;
 use crate::sample::{EventType, Value};
+use crate::telemetry::insight::{CLIENT_PREFIX, Sighting, Verdict};
 use crate::telemetry::marks::{Mark, Marks, NameSort};
 use crate::telemetry::{ConflictId, EventError, Stat, Tally};
 

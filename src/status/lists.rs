@@ -12,10 +12,10 @@ use super::names::Rates;
 use crate::aggregate::view::{FamilyView, View};
 use crate::aggregate::{Reading, label_pairs};
 use crate::expose::own;
-use crate::insight::Sighting;
 use crate::map::escape::escape_name;
 use crate::parse::Reason;
 use crate::state::Clock;
+use crate::telemetry::insight::Sighting;
 use crate::telemetry::marks::{Mark, NameSort};
 use crate::telemetry::{EventError, Stat};
 
@@ -96,7 +96,7 @@ impl Errors {
         let taking = EventError::ALL.map(|error| (error.as_str(), Stat::EventErrors(error)));
         let reasons = parsing.into_iter().chain(taking);
         let reasons = reasons.map(|(reason, stat)| ReasonTotal { reason, total: totals.get(stat) });
-        let entry = |bad: crate::insight::BadLine| {
+        let entry = |bad: crate::telemetry::insight::BadLine| {
             let last = Seen::new(bad.last, clock);
             let touched = bad.mark.and_then(|mark| rates.touched_millis(mark));
             ErrorEntry {

@@ -4,7 +4,7 @@
 //! lines as those that did come.
 
 use super::totals::{TotalsAt, Track};
-use crate::insight::{ClientStat, Clients};
+use crate::telemetry::insight::{ClientStat, Clients};
 
 /// Where lines were lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

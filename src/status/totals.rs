@@ -1,9 +1,9 @@
 //! Everything that is counted, at one moment.
 
 use crate::aggregate::Registry;
-use crate::insight::ClientStat;
 use crate::net::KernelDrops;
 use crate::sample::EventType;
+use crate::telemetry::insight::ClientStat;
 use crate::telemetry::{LineOutcome, Stat, Telemetry};
 
 /// One thing that is taken down.

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 
-use crate::telemetry::ConflictId;
-use crate::telemetry::marks::Mark;
+use super::ConflictId;
+use super::marks::Mark;
 
 mod bad_lines;
 mod clients;
