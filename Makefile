@@ -30,7 +30,7 @@ help:
 .PHONY: run
 run:
 	cargo build --release --locked
-	@echo 'Send StatsD to 127.0.0.1:9125 (UDP or TCP), look at http://127.0.0.1:9102/metrics. Try it:'
+	@echo 'Send StatsD to 127.0.0.1:9125 (UDP or TCP), look at http://127.0.0.1:9102 (metrics below /metrics). Try it:'
 	@echo "  echo 'reqs_total:1|c|#view:fire' | nc -u -w1 127.0.0.1 9125; curl -s 127.0.0.1:9102/metrics | grep reqs"
 	@exec $(TARGET)/release/tallyd $(ARGS)
 
