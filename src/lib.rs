@@ -29,6 +29,8 @@ pub mod map;
 pub mod aggregate;
 pub mod ingest;
 pub mod net;
+pub mod workers;
+pub mod multiproc;
 pub mod state;
 pub mod expose;
 pub mod chart;

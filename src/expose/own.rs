@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use crate::aggregate::Registry;
 use crate::compat::Compat;
 use crate::expose::FamilyKind;
+use crate::multiproc::Multiproc;
 use crate::net::KernelDrops;
 use crate::parse::Reason;
 use crate::sample::EventType;
@@ -38,6 +39,8 @@ pub struct Sources {
     pub registry: Arc<Registry>,
     /// What the kernel threw away.
     pub drops: KernelDrops,
+    /// Workers' files, where some are read.
+    pub multiproc: Option<Arc<Multiproc>>,
     /// Where lines are relayed to.
     pub relay_target: Option<String>,
     /// Whether the mapper cache is on, and so has metrics.
@@ -464,6 +467,7 @@ mod tests {
         Sources {
             telemetry: Arc::default(),
             registry: Arc::new(Registry::new(compat, NAMES.iter().map(ToString::to_string))),
+            multiproc: None,
             drops: KernelDrops::default(),
             relay_target: Some("127.0.0.1:9125".into()),
             has_mapper_cache: true,

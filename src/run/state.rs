@@ -125,7 +125,8 @@ impl Beginning {
         };
         let ingest = |_| Ingest::new(lane.clone(), &registry, &telemetry);
         let ingests = (0..lanes).map(ingest).collect();
-        let source = Source { registry, telemetry, clock, member_seed, handovers: 0 };
+        let source =
+            Source { registry, telemetry, multiproc: None, clock, member_seed, handovers: 0 };
         Self { ingests, source, unfinished: Vec::new() }
     }
 }

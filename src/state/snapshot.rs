@@ -13,6 +13,7 @@ use super::codec::{Packing, Reader, StateError, Tag, Writer, decode};
 use crate::aggregate::saved::{SavedFamily, SavedSeries, SavedSpec};
 use crate::aggregate::{Registry, SeriesSpec};
 use crate::ingest::Ingest;
+use crate::multiproc::Multiproc;
 use crate::sample::EventType;
 use crate::telemetry::{LimitReason, Limited, Stat, Telemetry};
 
@@ -75,6 +76,8 @@ pub struct Source {
     pub registry: Arc<Registry>,
     /// Our own counters.
     pub telemetry: Arc<Telemetry>,
+    /// Workers' files, where some are read.
+    pub multiproc: Option<Arc<Multiproc>>,
     /// The process' clock.
     pub clock: Clock,
     /// The seed of the hash that sets count by.
@@ -326,7 +329,9 @@ mappings:
             };
             let lane = |_| Ingest::new(config.clone(), &registry, &telemetry);
             let lanes = (0..2).map(lane).collect();
-            let source = Source { registry, telemetry, clock, member_seed: 7, handovers: 3 };
+            let multiproc = None;
+            let (member_seed, handovers) = (7, 3);
+            let source = Source { registry, telemetry, multiproc, clock, member_seed, handovers };
             Self { source, lanes }
         }
 
