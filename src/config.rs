@@ -8,28 +8,21 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use crate::compat::Compat;
-use crate::expose::joined::First;
 use crate::ingest::event_queue;
 use crate::map::cache;
 use crate::map::preset::Preset;
 use crate::map::ttl::Ttls;
-use crate::multiproc::Config as Multiproc;
 use crate::net::{self, ReadBuffer, RelayConfig, Wanted};
 use crate::parse;
-use crate::saturation as watched;
 use crate::telemetry::log;
 
 pub mod units;
 pub mod grafana;
 pub mod preset;
-pub mod joined;
 pub mod ttl;
 pub mod limits;
-pub mod multiproc;
 pub mod listen;
 pub mod state;
-pub mod workers;
-pub mod saturation;
 pub mod cli;
 
 pub use cli::{Cli, Request};
@@ -66,18 +59,10 @@ pub struct Config {
     pub ttl: Ttls,
     /// What is taken of what clients send.
     pub limits: Limits,
-    /// Whose family is shown where clients and workers' files have one of the same name.
-    pub first: First,
     /// The web server.
     pub web: Web,
     /// What happens at the start and at the end.
     pub restarts: Restarts,
-    /// Workers' files, where some are to be read.
-    pub multiproc: Option<Multiproc>,
-    /// Whose workers are looked at.
-    pub workers: crate::workers::Config,
-    /// Servers of others whose saturation is watched.
-    pub saturation: watched::Config,
     /// The Grafana in which dashboards are kept, if there is one.
     pub grafana: Option<Grafana>,
 }
@@ -130,12 +115,6 @@ pub enum ConfigError {
     /// What `statsd_exporter` does not have.
     #[error("--preset needs --compat=extended, since statsd_exporter has no presets")]
     PresetInReference,
-    /// A source that `statsd_exporter` does not have.
-    #[error("--multiproc.first needs --compat=extended: statsd_exporter reads no workers' files")]
-    FirstInReference,
-    /// What the reference's page has no room for.
-    #[error("--workers.* needs --compat=extended: the reference's page has no workers")]
-    WorkersInReference,
     /// A name that Prometheus would not take, or keeps for itself.
     #[error(
         "{flag}: `{name}` cannot be the name of a label; write letters, digits and `_`, no digit \
@@ -156,22 +135,6 @@ pub enum ConfigError {
     /// An address too many for `--compat=reference`.
     #[error("the reference takes {0} only once; leave out --compat=reference to give it again")]
     Repeated(&'static str),
-    /// Flags about workers' files that are not right together, or lack something.
-    #[error("{0}")]
-    Multiproc(String),
-    /// What only tallyd's own page can show.
-    #[error(
-        "--listen-queue.address and --uwsgi.stats need --compat=extended: the reference's page has no place for them"
-    )]
-    SaturationOfReference,
-    /// The same server under the same name.
-    #[error("{flag}: `{address}` is given twice; give it another NAME= or leave it out")]
-    WatchedTwice {
-        /// The flag's name.
-        flag: &'static str,
-        /// The address.
-        address: String,
-    },
     /// Flags about Grafana that lack another one, or a file that cannot be read.
     #[error("{0}")]
     Grafana(String),
@@ -186,7 +149,6 @@ impl TryFrom<Cli> for Config {
         let net = net_config(&cli)?;
         let addresses = cli.exposing.listen_address;
         listen::check_once("--web.listen-address", &addresses, cli.compat)?;
-        let presets = cli.preset.checked(cli.compat)?;
         Ok(Self {
             compat: cli.compat,
             check_only: cli.check_config,
@@ -205,7 +167,7 @@ impl TryFrom<Cli> for Config {
                 }),
             mapping: Mapping {
                 file: given_path(cli.mapping.file),
-                presets: presets.clone(),
+                presets: cli.preset.checked(cli.compat)?,
                 cache: cache::Config {
                     entries: cli.mapping.cache_size,
                     eviction: cli.mapping.cache_type,
@@ -214,7 +176,6 @@ impl TryFrom<Cli> for Config {
             },
             ttl: cli.ttl.checked(),
             limits,
-            first: cli.joined.checked(cli.compat)?,
             web: Web {
                 listen: cli.web.listen(addresses),
                 config_file: given_path(cli.web.web_config_file),
@@ -222,10 +183,7 @@ impl TryFrom<Cli> for Config {
                 lifecycle: cli.exposing.enable_lifecycle,
                 openmetrics: cli.exposing.enable_openmetrics,
             },
-            multiproc: cli.multiproc.checked(cli.compat, cli.restarts.keeps_state())?,
             restarts: cli.restarts.checked(),
-            workers: cli.workers.checked(cli.compat)?,
-            saturation: cli.saturation.checked(cli.compat, &presets)?,
             grafana: cli.grafana.checked()?,
         })
     }
@@ -256,7 +214,6 @@ fn net_config(cli: &Cli) -> Result<net::Config, ConfigError> {
             .map(|address| RelayConfig { address, packet_length: relaying.packet_length }),
         streams: limits.streams(),
         compat: *compat,
-        may_be_deaf: !cli.multiproc.directories.is_empty(),
     })
 }
 

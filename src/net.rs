@@ -31,7 +31,6 @@ mod address;
 mod complaint;
 mod meminfo;
 mod drops;
-mod processes;
 mod relay;
 mod udp;
 mod unix;
@@ -47,14 +46,12 @@ mod reader;
 mod tasks;
 
 pub use address::AddressError;
-pub(crate) use address::split as split_address;
 pub use connections::StreamLimits;
 pub use drops::{KernelDrops, ReceiveQueue};
 pub use inherited::{InheritError, Inherited, Wanted};
 pub use listener::{Listener, Stream};
 pub use orders::Orders;
 pub use passed::{Passed, Passing, Spare, VARIABLE as HANDOVER_VARIABLE};
-pub use processes::Processes;
 pub(crate) use unix::parse_mode;
 pub use unix::{Access, UnixError};
 
@@ -90,8 +87,6 @@ pub struct Config {
     pub streams: StreamLimits,
     /// Whether cut datagrams are treated as the reference treats them.
     pub compat: Compat,
-    /// Something else brings numbers, so there may be no listener.
-    pub may_be_deaf: bool,
 }
 
 /// How large the receive buffers of datagram sockets should be.
@@ -119,7 +114,7 @@ pub enum BindError {
     /// All listeners are turned off.
     #[error(
         "nothing to listen on; set at least one of `--statsd.listen-udp`, `--statsd.listen-tcp`, \
-         `--statsd.listen-unixgram`, `--statsd.listen-unixstream` and `--multiproc.dir`"
+         `--statsd.listen-unixgram` and `--statsd.listen-unixstream`"
     )]
     NoListener,
     /// A flag holds no usable address.
@@ -178,8 +173,6 @@ pub struct Sockets {
     stream_limits: StreamLimits,
     compat: Compat,
     drops: KernelDrops,
-    /// Told of processes that send over Unix sockets, where somebody wants to know.
-    processes: Option<Arc<Processes>>,
 }
 
 impl Sockets {
@@ -199,7 +192,6 @@ impl Sockets {
             stream_limits: config.streams,
             compat: config.compat,
             drops: KernelDrops::default(),
-            processes: None,
         };
         for socket in inherited.datagrams {
             sockets.take_over(socket, config.read_buffer)?;
@@ -217,9 +209,7 @@ impl Sockets {
         for path in &config.unixstream {
             sockets.streams.push(Listener::unix(path, &config.access)?);
         }
-        let is_deaf =
-            sockets.udp.is_empty() && sockets.unixgram.is_empty() && sockets.streams.is_empty();
-        if is_deaf && !config.may_be_deaf {
+        if sockets.udp.is_empty() && sockets.unixgram.is_empty() && sockets.streams.is_empty() {
             return Err(BindError::NoListener);
         }
         let labelled = sockets.udp.iter().map(|reader| (udp_label(&reader.socket), &reader.socket));
@@ -277,12 +267,6 @@ impl Sockets {
         self.drops.clone()
     }
 
-    /// Has the kernel tell from here on which processes send over Unix sockets, which it does for each
-    /// of their datagrams.
-    pub fn name_processes(&mut self) -> Arc<Processes> {
-        Arc::clone(self.processes.get_or_insert_default())
-    }
-
     /// Gives each lane its part: all UDP sockets in turns, the first the rest.
     fn deal(self, peers: &Peers, passing: &Arc<Mutex<Vec<Passing>>>) -> Vec<Inputs> {
         let lane = || Inputs {
@@ -291,7 +275,6 @@ impl Sockets {
             relay: self.relay.clone(),
             compat: self.compat,
             drops: self.drops.clone(),
-            processes: self.processes.clone(),
             passing: Arc::clone(passing),
         };
         let mut lanes: Vec<Inputs> = (0..self.lanes).map(|_| lane()).collect();
@@ -674,8 +657,6 @@ mod tests {
     fn an_unusable_configuration_names_its_flag() {
         let off = Config { udp: vec![], tcp: vec![], ..config() };
         check_refused(&off, "nothing to listen on");
-        let deaf = Config { may_be_deaf: true, ..off };
-        assert!(Sockets::bind(&deaf, Inherited::default()).is_ok());
         let udp = Config { udp: vec!["127.0.0.1".into()], ..config() };
         check_refused(&udp, "bad address in `--statsd.listen-udp`");
         let tcp = Config { tcp: vec!["127.0.0.1:99999".into()], ..config() };
@@ -964,7 +945,6 @@ mod tests {
             relay: None,
             streams: StreamLimits::default(),
             compat: Compat::Extended,
-            may_be_deaf: false,
         }
     }
 

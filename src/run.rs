@@ -19,15 +19,12 @@ use crate::config::Config;
 use crate::expose::own::Sources;
 use crate::ingest::Order;
 use crate::map::{Rules, preset};
-use crate::multiproc::Multiproc;
-use crate::net::{self, KernelDrops, Lanes, Listener, Orders, Passing, Sockets, Spare};
-use crate::saturation::Saturation;
+use crate::net::{self, KernelDrops, Lanes, Listener, Orders, Passing, Spare};
 use crate::state::Source;
 use crate::state::codec::Packing;
 use crate::status::Watch;
 use crate::telemetry::log;
 use crate::web::{self, Guard};
-use crate::workers::{self, Roster};
 
 pub mod housekeeping;
 pub mod reload;
@@ -129,46 +126,42 @@ impl Server {
         guard: Option<Arc<Guard>>,
     ) -> anyhow::Result<Self> {
         let successor = Successor::new()?;
-        let Opened { mut sockets, web: listeners, spare, state } = sockets::open(config)?;
+        let Opened { sockets, web: listeners, spare, state } = sockets::open(config)?;
         let file = state::claim(config)?;
         let Beginning { ingests, source, unfinished } =
             Beginning::new(config, &rules, state, file.as_ref())?;
-        let workers = roster(&config.workers, &mut sockets, source.multiproc.as_deref());
         let clock = source.clock;
         let drops = sockets.kernel_drops();
-        let saturation = Saturation::new(&config.saturation)?.map(Arc::new);
         let grafana = grafana::connect(config.grafana.as_ref(), config.compat)?;
         // Threads that begin from here on leave signals to this one.
         handover::block_signals()?;
         let lanes = net::start(sockets, ingests, unfinished)?;
         let orders = lanes.orders();
 
-        let flushes = config.event_queue.map(|queue| queue.interval);
-        flushes.map(|interval| start_flushing(interval, orders.clone())).transpose()?;
+        if let Some(queue) = config.event_queue {
+            start_flushing(queue.interval, orders.clone())?;
+        }
         let (registry, telemetry) = (&source.registry, &source.telemetry);
         let watch = Watch::new(telemetry, registry, &drops, (clock, orders.lanes()));
-        let housekeeping = Housekeeping::new(registry, &orders, (&drops, &watch), clock.start)
-            .with_workers(workers.clone(), source.multiproc.clone())
-            .with_servers(saturation.clone());
+        let housekeeping = Housekeeping::new(registry, &orders, (&drops, &watch), clock.start);
         let housekeeping = Worker::start("housekeeping", move |stop| housekeeping.run(stop))?;
         let saver = file.map(|file| {
             let saver = Saver::new(file, source.clone(), config.restarts.state_interval);
             Worker::start("state", move |stop| saver.run(stop))
         });
 
-        let (file, telemetry) = (config.mapping.file.clone(), Arc::clone(telemetry));
+        let file = config.mapping.file.clone();
+        let telemetry = Arc::clone(&source.telemetry);
         let reloader = Reloader::new(file, config.compat, orders, telemetry, rules)
             .with_intake(config.limits.intake.clone());
         let reloader = Arc::new(reloader);
         let quit = Arc::new(Notify::new());
         let shown = shown(config, &source, &drops);
-        let shown = Sources { workers, saturation: saturation.clone(), ..shown };
         let site = Site::new(shown, Arc::clone(&reloader), watch, Arc::clone(&quit));
         let site = site.explaining_by(config.parse, config.ttl);
         let site = site.with_grafana(grafana.as_ref().map(Connected::status));
         let site = Arc::new(site.with_guard(guard.clone()));
         let web = WebServer::start(listeners, web_config(config, guard), &site)?;
-        drop(saturation.map(|servers| web.runtime.spawn(servers.poll())));
         let keeper = grafana.map(|grafana| web.runtime.spawn(grafana.keeper(&site).run()));
         let wishes = {
             let _inside = web.runtime.enter();
@@ -379,22 +372,6 @@ fn web_runtime() -> anyhow::Result<Runtime> {
         .context("cannot start the web server's threads")
 }
 
-/// The workers that are looked at, if any are.
-fn roster(
-    config: &workers::Config,
-    sockets: &mut Sockets,
-    multiproc: Option<&Multiproc>,
-) -> Option<Arc<Roster>> {
-    let is_wanted = multiproc.is_some() || *config != workers::Config::default();
-    let processes = config.unix_peers.is_some().then(|| sockets.name_processes());
-    let roster = is_wanted.then(|| Roster::new(config, processes))?;
-    let roles = multiproc.map(Multiproc::roles).unwrap_or_default();
-    for role in &roles {
-        roster.add(role);
-    }
-    Some(Arc::new(roster))
-}
-
 /// What the page is written from.
 fn shown(config: &Config, source: &Source, drops: &KernelDrops) -> Sources {
     Sources {
@@ -402,9 +379,6 @@ fn shown(config: &Config, source: &Source, drops: &KernelDrops) -> Sources {
         registry: Arc::clone(&source.registry),
         drops: drops.clone(),
         multiproc: source.multiproc.clone(),
-        first: config.first,
-        workers: None,
-        saturation: None,
         relay_target: config.net.relay.as_ref().map(|relay| relay.address.clone()),
         has_mapper_cache: config.mapping.cache.entries > 0,
         compat: config.compat,

@@ -31,7 +31,6 @@ mod history;
 pub mod names;
 pub mod loss;
 pub mod advice;
-mod any;
 pub mod cardinality;
 pub mod lists;
 pub mod facts;

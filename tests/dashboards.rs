@@ -13,7 +13,6 @@ use tallyd::grafana::promql::Buckets;
 use tallyd::grafana::{Dashboard, Inventory, Options, dashboards};
 use tallyd::map::Rules;
 use tallyd::map::preset::{self, Preset};
-use tallyd::saturation::{Config, Saturation, Target};
 
 /// Variables that Grafana itself fills in.
 const GLOBAL: [&str; 3] = ["__rate_interval", "__range", "__all"];
@@ -35,40 +34,9 @@ fn dashboards_of_any_number_of_families_are_sound() {
         (41, Buckets::Auto),
         (500, Buckets::Both),
     ] {
-        let inventory =
-            Inventory { families: (0..families).map(family).collect(), ..Inventory::default() };
+        let inventory = Inventory { families: (0..families).map(family).collect() };
         let made = check(&inventory, &Options { buckets, ..Options::default() });
         assert_eq!(made.len() > 1, families > 40, "{families}");
-    }
-}
-
-#[test]
-fn servers_that_are_watched_have_a_row() {
-    for others in [0, 5, 500] {
-        let families = (0..others).map(family).collect();
-        let mut inventory = Inventory { families, ..Inventory::default() };
-        let target: Target = "shop=127.0.0.1:8000".parse().unwrap();
-        let uwsgi = vec![target.clone()];
-        let config = Config { queues: vec![target], uwsgi, ..Config::default() };
-        inventory.add_servers(&Saturation::new(&config).unwrap().unwrap());
-        let made = check(&inventory, &Options::default());
-        let first = made[0].to_value().unwrap();
-        let titles: Vec<String> = panels(&first).iter().map(|panel| text(panel, "title")).collect();
-        for title in ["Servers", "Busy share", "Workers", "Accept queue: how full", "Servers there"]
-        {
-            assert_eq!(
-                titles.iter().filter(|known| *known == title).count(),
-                1,
-                "{title} {titles:?}"
-            );
-        }
-        assert_eq!(made.len() > 1, others == 500, "no dashboard of its own");
-        let file = "dashboards:\n- title: D\n  rows: [{insert: servers}]\n";
-        let code = Code::parse(file, "d.yaml".as_ref()).unwrap();
-        let made = code.dashboards(&inventory, &Options::default()).unwrap();
-        let value = made.dashboards[0].to_value().unwrap();
-        check_queries(&value);
-        assert!(panels(&value).iter().any(|panel| text(panel, "title") == "Busy share"));
     }
 }
 
@@ -138,8 +106,8 @@ fn the_example_of_the_documentation_works() {
 #[test]
 fn a_uid_stays_when_families_come() {
     let options = Options::default();
-    let few = Inventory { families: (0..5).map(family).collect(), ..Inventory::default() };
-    let many = Inventory { families: (0..500).map(family).collect(), ..Inventory::default() };
+    let few = Inventory { families: (0..5).map(family).collect() };
+    let many = Inventory { families: (0..500).map(family).collect() };
     let (few, many) = (dashboards(&few, &options), dashboards(&many, &options));
     assert_eq!(few[0].uid(), many[0].uid());
     let ids = |dashboard: &Dashboard| -> BTreeMap<String, u64> {

@@ -66,27 +66,15 @@ pub(super) struct Leftovers {
     pub(super) expiring: Vec<Series>,
 }
 
-/// What is to be done about series that were refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Refused {
-    /// There are none.
-    None,
-    /// They may be let in once others have left.
-    Waiting,
-    /// They may be let in, since another source has made room.
-    HaveRoom,
-}
-
 /// Families, free cells and pending changes.
 #[derive(Debug)]
 pub(super) struct Families {
     pub(super) by_name: FastMap<Arc<str>, FamilyState>,
     /// Series in all that count against limits, and how many there may be.
     pub(super) series: usize,
-    /// Series that other sources keep, which count against the limit as well.
-    pub(super) elsewhere: usize,
     pub(super) most_series: Option<usize>,
-    pub(super) refused: Refused,
+    /// Whether a series was refused that may be let in once others have left.
+    pub(super) has_refused: bool,
     own_names: HashSet<String>,
     pools: BTreeMap<ColumnId, IdPool>,
     changes: Changes,
@@ -104,9 +92,8 @@ impl Families {
         Self {
             by_name: FastMap::default(),
             series: 0,
-            elsewhere: 0,
             most_series: None,
-            refused: Refused::None,
+            has_refused: false,
             own_names: own_names.into_iter().collect(),
             pools: BTreeMap::new(),
             changes: Changes::default(),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
-use super::families::{Families, FamilyState, Refused};
+use super::families::{Families, FamilyState};
 use super::series::label_pairs;
 use super::{Conflict, FastMap, Refusal, Registry, Request, Series};
 use crate::map::limits::RuleLimits;
@@ -163,29 +163,6 @@ impl Registry {
         limit_use
     }
 
-    /// Takes the room of one series that another source keeps; `false` where none is left.
-    pub fn take_room(&self) -> bool {
-        let mut families = self.families.lock();
-        let has_room = !families.is_full();
-        families.elsewhere += usize::from(has_room);
-        has_room
-    }
-
-    /// Gives back the room of one series that another source kept.
-    pub fn give_room(&self) {
-        let mut families = self.families.lock();
-        families.elsewhere = families.elsewhere.saturating_sub(1);
-        if families.refused == Refused::Waiting {
-            families.refused = Refused::HaveRoom;
-        }
-    }
-
-    /// Whether another source has made room, since the last call, for a series that was refused.
-    pub fn take_room_again(&self) -> bool {
-        let mut families = self.families.lock();
-        families.refused == Refused::HaveRoom && families.take_refused()
-    }
-
     /// The series that takes what a request would bring over a limit: a label that may not have more
     /// values has [`OVERFLOW`] for one, and where that is not enough, all labels have.
     ///
@@ -249,25 +226,18 @@ impl Families {
             (LimitReason::ValuesPerLabel, Some(Box::from(label)))
         } else if limits.series().is_some_and(|most| used >= most) {
             (LimitReason::SeriesPerFamily, known_guilty.or_else(|| blame(self)))
-        } else if self.is_full() {
+        } else if self.most_series.is_some_and(|most| self.series >= most) {
             (LimitReason::Series, known_guilty.or_else(|| blame(self)))
         } else {
             return Ok(());
         };
-        if self.refused == Refused::None {
-            self.refused = Refused::Waiting;
-        }
+        self.has_refused = true;
         let first = || label_pairs(request.labels()).next().map(|(label, _)| Box::from(label));
         let label = label.or_else(first).unwrap_or_default();
         if let Some(state) = self.by_name.get_mut(request.name) {
             state.occupancy.get_or_insert_default().guilty = Some(label.clone());
         }
         Err(Excess { reason, label, is_family })
-    }
-
-    /// Whether there may be no more series in all.
-    fn is_full(&self) -> bool {
-        self.most_series.is_some_and(|most| self.series + self.elsewhere >= most)
     }
 
     fn has_room(&mut self, request: &Request<'_>) -> bool {
@@ -311,7 +281,7 @@ impl Families {
 
     /// Whether a series was refused since the last call, which may be let in by now.
     pub(super) fn take_refused(&mut self) -> bool {
-        std::mem::replace(&mut self.refused, Refused::None) != Refused::None
+        std::mem::take(&mut self.has_refused)
     }
 
     fn lacks_counts(&self, name: &str, limits: &RuleLimits) -> bool {

@@ -17,16 +17,12 @@ use clap::{Arg, ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Par
 use thiserror::Error;
 
 use super::grafana::GrafanaFlags;
-use super::joined::JoinedFlags;
 use super::limits::{LimitFlags, TagFlags};
 use super::listen::{ListenFlags, WebFlags};
-use super::multiproc::MultiprocFlags;
 use super::preset::PresetFlags;
-use super::saturation::SaturationFlags;
 use super::state::RestartFlags;
 use super::ttl::TtlFlags;
 use super::units::{parse_bytes, parse_count, parse_interval};
-use super::workers::WorkerFlags;
 use crate::compat::Compat;
 use crate::map::cache::Eviction;
 use crate::parse;
@@ -110,21 +106,9 @@ pub struct Cli {
     /// What is kept across restarts.
     #[command(flatten)]
     pub restarts: RestartFlags,
-    /// What workers leave in files.
-    #[command(flatten)]
-    pub multiproc: MultiprocFlags,
-    /// Whose families go first.
-    #[command(flatten)]
-    pub joined: JoinedFlags,
-    /// Whose workers are looked at.
-    #[command(flatten)]
-    pub workers: WorkerFlags,
     /// Where dashboards are kept.
     #[command(flatten)]
     pub grafana: GrafanaFlags,
-    /// Which servers of others are watched.
-    #[command(flatten)]
-    pub saturation: SaturationFlags,
     /// How much clients may bring.
     #[command(flatten)]
     pub limits: LimitFlags,

@@ -4,24 +4,18 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::aggregate::{Reading, Registry};
+use crate::aggregate::Registry;
 use crate::compat::Compat;
 use crate::expose::FamilyKind;
-use crate::expose::joined::{First, Joined};
 use crate::multiproc::Multiproc;
 use crate::net::KernelDrops;
 use crate::parse::Reason;
 use crate::sample::EventType;
-use crate::saturation::Saturation;
 use crate::telemetry::{EventError, LineOutcome, Stat, Telemetry, Totals};
-use crate::workers::Roster;
 
 mod limits;
-pub mod multiproc;
 mod process;
 mod restarts;
-mod workers;
-pub mod saturation;
 
 /// One family of our own.
 #[derive(Debug)]
@@ -47,29 +41,12 @@ pub struct Sources {
     pub drops: KernelDrops,
     /// Workers' files, where some are read.
     pub multiproc: Option<Arc<Multiproc>>,
-    /// Whose family is shown where they and clients have one of the same name.
-    pub first: First,
-    /// Workers of pre-fork servers, where some are looked at.
-    pub workers: Option<Arc<Roster>>,
-    /// Servers of others, where some are watched.
-    pub saturation: Option<Arc<Saturation>>,
     /// Where lines are relayed to.
     pub relay_target: Option<String>,
     /// Whether the mapper cache is on, and so has metrics.
     pub has_mapper_cache: bool,
     /// Whose page it is.
     pub compat: Compat,
-}
-
-impl Sources {
-    /// What is shown of a reading and of what workers' files hold now.
-    #[must_use]
-    pub fn joined(&self, reading: &Reading) -> Joined {
-        match &self.multiproc {
-            Some(multiproc) => Joined::new(reading, multiproc.read(), self.first),
-            None => Joined::default(),
-        }
-    }
 }
 
 /// Every name that a family of ours can have; no client may use one.
@@ -125,35 +102,14 @@ pub const NAMES: &[&str] = &[
     "tallyd_limited_samples_total",
     "tallyd_line_cache_hits_total",
     "tallyd_lines_total",
-    "tallyd_listen_drops_total",
     "tallyd_loss_cause_ratio",
     "tallyd_loss_ratio",
-    "tallyd_multiproc_clashes",
-    "tallyd_multiproc_errors_total",
-    "tallyd_multiproc_file_bytes",
-    "tallyd_multiproc_files",
-    "tallyd_multiproc_folded_files_total",
-    "tallyd_multiproc_read_seconds_total",
-    "tallyd_multiproc_reads_total",
-    "tallyd_multiproc_reaped_files_total",
-    "tallyd_multiproc_series",
     "tallyd_receive_queue_bytes",
     "tallyd_receive_queue_capacity_bytes",
     "tallyd_relay_dropped_lines_total",
     "tallyd_sender_overflow_total",
     "tallyd_series",
     "tallyd_series_limit",
-    "tallyd_server_backlog",
-    "tallyd_server_backlog_fill_ratio",
-    "tallyd_server_backlog_limit",
-    "tallyd_server_backlog_longest",
-    "tallyd_server_busy_ratio",
-    "tallyd_server_drops_total",
-    "tallyd_server_read_failures_total",
-    "tallyd_server_requests_total",
-    "tallyd_server_threads",
-    "tallyd_server_up",
-    "tallyd_server_workers",
     "tallyd_state_last_save_timestamp_seconds",
     "tallyd_state_restored_series",
     "tallyd_state_save_failures_total",
@@ -162,22 +118,6 @@ pub const NAMES: &[&str] = &[
     "tallyd_unixstream_connections_total",
     "tallyd_web_config_last_reload_successful",
     "tallyd_web_config_reload_failures_total",
-    "tallyd_worker_cpu_max_ratio",
-    "tallyd_worker_cpu_min_ratio",
-    "tallyd_worker_open_files_max",
-    "tallyd_worker_open_files_min",
-    "tallyd_worker_resident_memory_max_bytes",
-    "tallyd_worker_resident_memory_min_bytes",
-    "tallyd_worker_skew_ratio",
-    "tallyd_workers",
-    "tallyd_workers_cpu_seconds_total",
-    "tallyd_workers_gone_total",
-    "tallyd_workers_hidden",
-    "tallyd_workers_masters",
-    "tallyd_workers_open_files",
-    "tallyd_workers_pidfile_errors_total",
-    "tallyd_workers_resident_memory_bytes",
-    "tallyd_workers_started_total",
 ];
 
 /// Our own families as of now, sorted by name. Families with labels appear with their first
@@ -200,8 +140,6 @@ pub fn families(sources: &Sources) -> Vec<OwnFamily> {
         all.extend(tallyd(sources, &totals, &kernel_drops));
         all.extend(limits::families(sources, &totals));
         all.extend(restarts::families(&sources.telemetry.state));
-        all.extend(sources.workers.iter().flat_map(|workers| workers::families(&workers.report())));
-        all.extend(sources.saturation.iter().flat_map(|servers| saturation::families(servers)));
     }
     all.retain(|family| !family.series.is_empty());
     all.sort_unstable_by_key(|family| family.name);
@@ -517,7 +455,7 @@ fn tallyd(sources: &Sources, totals: &Totals, kernel_drops: &[(String, u64)]) ->
             "Connections to Unix stream sockets.",
             totals.get(Stat::UnixstreamConnections),
         ),
-        gauge("tallyd_series", "Series that are being kept.", sources.registry.len_of_all() as f64),
+        gauge("tallyd_series", "Series that are being kept.", sources.registry.len() as f64),
     ]
 }
 
@@ -530,9 +468,6 @@ mod tests {
             telemetry: Arc::default(),
             registry: Arc::new(Registry::new(compat, NAMES.iter().map(ToString::to_string))),
             multiproc: None,
-            first: First::default(),
-            workers: None,
-            saturation: None,
             drops: KernelDrops::default(),
             relay_target: Some("127.0.0.1:9125".into()),
             has_mapper_cache: true,

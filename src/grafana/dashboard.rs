@@ -1,11 +1,9 @@
 //! Dashboards: which there are, and what stands on each.
 
-use std::collections::BTreeSet;
-
 use serde_json::Value;
 
 use super::group::{Group, Limits, groups};
-use super::inventory::{Family, Inventory, Part};
+use super::inventory::{Family, Inventory};
 use super::layout::lay_out;
 use super::model::{
     Annotation, AnnotationQuery, Choice, Datasource, DatasourceVariable, Link, List, Model,
@@ -14,7 +12,7 @@ use super::model::{
 use super::names::{title, uid};
 use super::panel::{COLUMNS, Panel, Row, Size, View};
 use super::panels::health::Exporter;
-use super::panels::{self, is_bounded, saturation, service, workers};
+use super::panels::{self, is_bounded, service};
 use super::promql::{Buckets, Scope, TARGETS, scraped};
 use super::red::{Service, services};
 
@@ -134,14 +132,11 @@ pub fn dashboards(inventory: &Inventory, options: &Options) -> Vec<Dashboard> {
     let mut families: Vec<&Family> = inventory.families.iter().collect();
     families.sort_by(|a, b| a.name.cmp(&b.name));
     families.dedup_by(|later, earlier| later.name == earlier.name);
-    let (servers, families): (Vec<_>, Vec<_>) =
-        families.into_iter().partition(|family| family.is_of_servers());
-    let besides = Besides { servers, parts: &inventory.parts };
     let groups = groups(&families, DASHBOARD);
     let plans = if groups.len() <= 1 {
-        vec![single(&families, &besides, options)]
+        vec![single(&families, options)]
     } else {
-        let overview = overview((&families, &besides), &groups, options);
+        let overview = overview(&families, &groups, options);
         let rest = groups.iter().map(|group| group_plan(group, options));
         std::iter::once(overview).chain(rest).collect()
     };
@@ -149,12 +144,11 @@ pub fn dashboards(inventory: &Inventory, options: &Options) -> Vec<Dashboard> {
 }
 
 /// The only dashboard.
-fn single<'a>(families: &[&'a Family], besides: &Besides<'a>, options: &Options) -> Plan<'a> {
+fn single<'a>(families: &[&'a Family], options: &Options) -> Plan<'a> {
     let (scope, variables) = scope(families, options);
     let mut rows = rows(&scope, families, options.exporter);
     let is_long = families.len() > MANY_FAMILIES;
-    let others = besides.rows(&scope).chain(options.exporter.row());
-    rows.extend(others.map(|row| Row { is_collapsed: is_long, ..row }));
+    rows.extend(options.exporter.row().map(|row| Row { is_collapsed: is_long, ..row }));
     Plan {
         kind: "overview",
         key: options.name.clone(),
@@ -178,27 +172,8 @@ fn rows(scope: &Scope, families: &[&Family], exporter: Exporter) -> Vec<Row> {
     rows
 }
 
-/// What the server tells of besides.
-struct Besides<'a> {
-    servers: Vec<&'a Family>,
-    parts: &'a BTreeSet<Part>,
-}
-
-impl Besides<'_> {
-    fn rows(&self, scope: &Scope) -> impl Iterator<Item = Row> {
-        let parts = self.parts.iter().map(|part| match part {
-            Part::Workers => workers::row(),
-        });
-        saturation::row(scope, &self.servers).into_iter().chain(parts)
-    }
-}
-
 /// The first of several dashboards.
-fn overview<'a>(
-    (families, besides): (&[&'a Family], &Besides<'a>),
-    groups: &[Group<'a>],
-    options: &Options,
-) -> Plan<'a> {
+fn overview<'a>(families: &[&'a Family], groups: &[Group<'a>], options: &Options) -> Plan<'a> {
     let services = services(families.iter().copied());
     let mut shown: Vec<&Family> = Vec::new();
     for service in ranked(&services).into_iter().take(MAX_SERVICES) {
@@ -212,7 +187,7 @@ fn overview<'a>(
         .size(Size { width: COLUMNS, height: 8, is_first: true });
     rows.push(Row { title: "Dashboards".to_owned(), is_collapsed: false, panels: vec![links] });
     rows.extend(service_rows(&scope, &services));
-    rows.extend(besides.rows(&scope).chain(options.exporter.row()));
+    rows.extend(options.exporter.row());
     Plan {
         kind: "overview",
         key: options.name.clone(),
@@ -298,9 +273,7 @@ pub(super) fn family_rows(scope: &Scope, families: &[&Family]) -> Vec<Row> {
         is_collapsed,
         panels: family_panels(scope, &group.families),
     };
-    let families: Vec<&Family> =
-        families.iter().copied().filter(|family| !family.is_of_servers()).collect();
-    groups(&families, ROW).into_iter().map(row).collect()
+    groups(families, ROW).into_iter().map(row).collect()
 }
 
 /// The panels of families: those that fill whole lines last, so that lines are full.

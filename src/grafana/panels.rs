@@ -7,9 +7,7 @@ use super::promql::{Scope, aggregate, scraped};
 use super::unit;
 
 pub mod health;
-pub mod saturation;
 pub mod service;
-pub mod workers;
 
 /// Of more values than this only the greatest are shown.
 pub const MANY_VALUES: u64 = 20;

@@ -2,18 +2,13 @@
 //!
 //! A layout changes when a series comes or goes; values are taken anew for each page.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::key::Part;
 use crate::aggregate::FamilyKind;
 use crate::aggregate::histogram::HistogramValue;
 
 /// Where a value stands among all values of a snapshot.
 pub type Slot = u32;
-
-/// The slot of a value that is not there.
-pub const NO_SLOT: Slot = Slot::MAX;
 
 /// Everything that the files of all directories hold together, at one moment.
 #[derive(Clone, Debug, Default)]
@@ -61,25 +56,21 @@ pub enum Parts {
     /// A counter or a gauge.
     Number(Slot),
     /// A histogram.
-    Histogram(Box<Buckets>),
+    Histogram {
+        /// Finite upper bounds, ascending.
+        bounds: Arc<[f64]>,
+        /// The count of each bucket by itself, and last that of `+Inf`.
+        buckets: Box<[Slot]>,
+        /// The sum of all samples, if there is one.
+        sum: Option<Slot>,
+    },
     /// A summary; those of the files have no quantiles.
     Summary {
-        /// The sum of all samples, or [`NO_SLOT`].
-        sum: Slot,
-        /// Their number, or [`NO_SLOT`].
-        count: Slot,
+        /// The sum of all samples, if there is one.
+        sum: Option<Slot>,
+        /// Their number, if there is one.
+        count: Option<Slot>,
     },
-}
-
-/// The values of a histogram.
-#[derive(Debug)]
-pub struct Buckets {
-    /// Finite upper bounds, ascending.
-    pub bounds: Arc<[f64]>,
-    /// The count of each bucket by itself, and last that of `+Inf`.
-    pub counts: Box<[Slot]>,
-    /// The sum of all samples, or [`NO_SLOT`].
-    pub sum: Slot,
 }
 
 /// The value of one series.
@@ -107,21 +98,20 @@ impl Snapshot {
 
     /// The value of a series, if it has one to show; a histogram's goes to `histogram`.
     pub fn merged(&self, series: &SeriesLayout, histogram: &mut HistogramValue) -> Option<Merged> {
+        let optional = |slot: &Option<Slot>| slot.and_then(|slot| self.value(slot));
         match &series.parts {
             Parts::Number(slot) => self.value(*slot).map(Merged::Number),
-            Parts::Histogram(buckets) => {
-                let Buckets { counts, sum, .. } = &**buckets;
+            Parts::Histogram { buckets, sum, .. } => {
                 histogram.counts.clear();
-                histogram
-                    .counts
-                    .extend(counts.iter().map(|slot| self.value(*slot).map_or(0, whole)));
-                histogram.sum = self.value(*sum).unwrap_or_default();
+                let counts = buckets.iter().map(|slot| self.value(*slot).map_or(0, whole));
+                histogram.counts.extend(counts);
+                histogram.sum = optional(sum).unwrap_or_default();
                 histogram.native = None;
-                let has_any = counts.iter().any(|slot| self.value(*slot).is_some());
+                let has_any = buckets.iter().any(|slot| self.value(*slot).is_some());
                 has_any.then_some(Merged::Histogram)
             }
             Parts::Summary { sum, count } => {
-                let (sum, count) = (self.value(*sum), self.value(*count));
+                let (sum, count) = (optional(sum), optional(count));
                 sum.or(count)?;
                 Some(Merged::Summary {
                     sum: sum.unwrap_or_default(),
@@ -132,170 +122,15 @@ impl Snapshot {
     }
 }
 
-/// A value that is new.
-#[derive(Debug)]
-pub struct New {
-    /// Its family's name.
-    pub family: Arc<str>,
-    /// Its family's type.
-    pub kind: FamilyKind,
-    /// Its family's help, if the family is new.
-    pub help: Option<Box<str>>,
-    /// Its series' labels, as [`SeriesLayout`] has them.
-    pub labels: Box<str>,
-    /// Which of the series' values it is.
-    pub part: Part,
-    /// Where it stands.
-    pub slot: Slot,
-    /// The time on the process' clock.
-    pub created_millis: u64,
-}
-
-impl Layout {
-    /// The family of a name.
-    #[must_use]
-    pub fn family(&self, name: &str) -> Option<&Arc<FamilyLayout>> {
-        let place = self.families.binary_search_by(|family| (*family.name).cmp(name));
-        self.families.get(place.ok()?)
-    }
-
-    /// This layout and what is new; families without anything new are shared.
-    #[must_use]
-    pub fn with(&self, added: Vec<New>) -> Self {
-        let mut by_family: BTreeMap<Arc<str>, Vec<New>> = BTreeMap::new();
-        for new in added {
-            by_family.entry(Arc::clone(&new.family)).or_default().push(new);
-        }
-        let mut families = Vec::with_capacity(self.families.len() + by_family.len());
-        let mut old = self.families.iter().peekable();
-        for (name, added) in by_family {
-            while let Some(before) = old.next_if(|old| old.name < name) {
-                families.push(Arc::clone(before));
-            }
-            let same = old.next_if(|old| old.name == name);
-            families.extend(FamilyLayout::with(same.map(|same| &**same), added).map(Arc::new));
-        }
-        families.extend(old.cloned());
-        Self { families }
-    }
-
-    /// This layout without the series whose values are gone; `left` hears of each, by family and labels.
-    #[must_use]
-    pub fn without(&self, is_gone: impl Fn(Slot) -> bool, left: impl Fn(&str, &str)) -> Self {
-        let stays = |series: &Arc<SeriesLayout>| series.parts.slots().any(|slot| !is_gone(slot));
-        let families = self.families.iter().filter_map(|family| {
-            if family.series.iter().all(stays) {
-                return Some(Arc::clone(family));
-            }
-            let gone = family.series.iter().filter(|one| !stays(one));
-            gone.for_each(|series| left(&family.name, &series.labels));
-            let series: Vec<_> = family.series.iter().filter(|one| stays(one)).cloned().collect();
-            let FamilyLayout { name, help, kind, .. } = &**family;
-            let (name, help, kind) = (Arc::clone(name), Arc::clone(help), *kind);
-            (!series.is_empty()).then(|| Arc::new(FamilyLayout { name, help, kind, series }))
-        });
-        Self { families: families.collect() }
-    }
-}
-
-impl Parts {
-    /// The slots of all values.
-    pub fn slots(&self) -> impl Iterator<Item = Slot> {
-        self.draft().into_iter().map(|(_, slot)| slot)
-    }
-
-    /// The values one by one, and what each is.
-    #[must_use]
-    pub fn draft(&self) -> Vec<(Part, Slot)> {
-        let parts = match self {
-            Self::Number(slot) => vec![(Part::Value, *slot)],
-            Self::Histogram(buckets) => {
-                let bounds = buckets.bounds.iter().copied().chain([f64::INFINITY]);
-                let counts = bounds.zip(&buckets.counts);
-                let counts = counts.map(|(bound, slot)| (Part::Bucket(bound), *slot));
-                counts.chain([(Part::Sum, buckets.sum)]).collect()
-            }
-            Self::Summary { sum, count } => vec![(Part::Sum, *sum), (Part::Count, *count)],
-        };
-        parts.into_iter().filter(|(_, slot)| *slot != NO_SLOT).collect()
-    }
-
-    fn of(kind: FamilyKind, draft: &[(Part, Slot)]) -> Self {
-        let find = |wanted: Part| {
-            let found = draft.iter().find(|(part, _)| *part == wanted);
-            found.map_or(NO_SLOT, |(_, slot)| *slot)
-        };
-        match kind {
-            FamilyKind::Histogram => {
-                let mut buckets: Vec<_> = draft
-                    .iter()
-                    .filter_map(|(part, slot)| match part {
-                        Part::Bucket(bound) if bound.is_finite() => Some((*bound, *slot)),
-                        _ => None,
-                    })
-                    .collect();
-                buckets.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
-                let last = find(Part::Bucket(f64::INFINITY));
-                let counts = buckets.iter().map(|(_, slot)| *slot).chain([last]).collect();
-                let bounds = buckets.iter().map(|(bound, _)| *bound).collect();
-                Self::Histogram(Box::new(Buckets { bounds, counts, sum: find(Part::Sum) }))
-            }
-            FamilyKind::Summary => Self::Summary { sum: find(Part::Sum), count: find(Part::Count) },
-            FamilyKind::Counter | FamilyKind::Gauge | FamilyKind::Set => {
-                Self::Number(find(Part::Value))
-            }
-        }
-    }
-
-    /// Uses the bounds of another histogram where they are the same, which saves their memory.
-    fn share_bounds(&mut self, other: &mut Option<Arc<[f64]>>) {
-        let Self::Histogram(buckets) = self else { return };
-        match other {
-            Some(other) if **other == *buckets.bounds => buckets.bounds = Arc::clone(other),
-            _ => *other = Some(Arc::clone(&buckets.bounds)),
-        }
-    }
-}
-
 impl FamilyLayout {
-    /// A family with what is new in it.
-    fn with(old: Option<&Self>, mut added: Vec<New>) -> Option<Self> {
-        added.sort_by(|a, b| a.labels.cmp(&b.labels));
-        let first = added.first()?;
-        let (name, kind) = (Arc::clone(&first.family), first.kind);
-        let help = added.iter().find_map(|new| new.help.as_deref()).unwrap_or_default();
-        let help = old.map_or_else(|| help.into(), |old| Arc::clone(&old.help));
-        let old = old.map_or(&[][..], |old| &old.series);
-        let mut series = Vec::with_capacity(old.len() + added.len());
-        let mut old = old.iter().peekable();
-        let mut bounds = None;
-        let mut added = added.into_iter().peekable();
-        while let Some(New { labels, part, slot, created_millis, .. }) = added.next() {
-            while let Some(before) = old.next_if(|old| old.labels < labels) {
-                series.push(Arc::clone(before));
-            }
-            let same = old.next_if(|old| old.labels == labels);
-            let mut draft = same.map(|same| same.parts.draft()).unwrap_or_default();
-            draft.push((part, slot));
-            while let Some(new) = added.next_if(|new| new.labels == labels) {
-                draft.push((new.part, new.slot));
-            }
-            let mut parts = Parts::of(kind, &draft);
-            parts.share_bounds(&mut bounds);
-            let created_millis = same.map_or(created_millis, |same| same.created_millis);
-            series.push(Arc::new(SeriesLayout { labels, created_millis, parts }));
-        }
-        series.extend(old.cloned());
-        Some(Self { name, help, kind, series })
-    }
     /// Whether any of its series has a value to show.
     #[must_use]
     pub fn has_values(&self, snapshot: &Snapshot) -> bool {
         let has = |slot: Slot| snapshot.value(slot).is_some();
         self.series.iter().any(|series| match &series.parts {
             Parts::Number(slot) => has(*slot),
-            Parts::Histogram(buckets) => buckets.counts.iter().any(|slot| has(*slot)),
-            Parts::Summary { sum, count } => has(*sum) || has(*count),
+            Parts::Histogram { buckets, .. } => buckets.iter().any(|slot| has(*slot)),
+            Parts::Summary { sum, count } => [*sum, *count].into_iter().flatten().any(has),
         })
     }
 }

@@ -186,7 +186,6 @@ impl Sockets {
             stream_limits: config.streams,
             compat: config.compat,
             drops: KernelDrops::default(),
-            processes: None,
         };
         for (socket, is_ours) in passed.datagrams {
             let failed = BindError::Inherited;

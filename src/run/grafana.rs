@@ -7,6 +7,7 @@ use tracing::{info, warn};
 
 use super::inventory::Inventories;
 use super::site::Site;
+use crate::aggregate::Registry;
 use crate::compat::Compat;
 use crate::config;
 use crate::grafana::client::Client;
@@ -74,6 +75,7 @@ impl Connected {
     #[must_use]
     pub fn keeper(self, site: &Site) -> Keeper {
         let live = Live {
+            registry: Arc::clone(site.registry()),
             inventories: Arc::clone(site.inventories()),
             recipe: self.recipe,
             first_uid: self.first_uid,
@@ -85,6 +87,7 @@ impl Connected {
 /// What this server exposes, and how dashboards are made of it.
 #[derive(Debug)]
 struct Live {
+    registry: Arc<Registry>,
     inventories: Arc<Inventories>,
     recipe: Recipe,
     first_uid: String,
@@ -92,7 +95,7 @@ struct Live {
 
 impl Source for Live {
     fn changes(&self) -> u64 {
-        self.inventories.changes()
+        self.registry.vectors().map(|(_, count)| count).sum()
     }
 
     fn inventory(&self) -> Arc<Inventory> {

@@ -1,4 +1,4 @@
-//! What must be done each second: idle series, retired cells, the kernel's count of drops, workers.
+//! What must be done each second: idle series, retired cells, the kernel's count of drops.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -8,11 +8,8 @@ use std::time::{Duration, Instant};
 use crate::aggregate::Registry;
 use crate::aggregate::expiry::{Proposal, Retired};
 use crate::ingest::Order;
-use crate::multiproc::Multiproc;
 use crate::net::{KernelDrops, Orders};
-use crate::saturation::Saturation;
 use crate::status::Watch;
-use crate::workers::Roster;
 
 /// The reference looks for idle series as often.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -24,9 +21,6 @@ pub struct Housekeeping {
     orders: Orders,
     drops: KernelDrops,
     watch: Arc<Watch>,
-    workers: Option<Arc<Roster>>,
-    multiproc: Option<Arc<Multiproc>>,
-    saturation: Option<Arc<Saturation>>,
     start: Instant,
     /// Cells that have left the page and wait for scrapes to end.
     retired: VecDeque<Retired>,
@@ -47,29 +41,9 @@ impl Housekeeping {
             orders: orders.clone(),
             drops: drops.clone(),
             watch: Arc::clone(watch),
-            workers: None,
-            multiproc: None,
-            saturation: None,
             start,
             retired: VecDeque::new(),
         }
-    }
-
-    /// Looks at workers, too, and at what they leave in files.
-    #[must_use]
-    pub fn with_workers(
-        self,
-        workers: Option<Arc<Roster>>,
-        multiproc: Option<Arc<Multiproc>>,
-    ) -> Self {
-        Self { workers, multiproc, ..self }
-    }
-
-    /// Looks at servers of others, too.
-    #[must_use]
-    pub fn with_servers(mut self, saturation: Option<Arc<Saturation>>) -> Self {
-        self.saturation = saturation;
-        self
     }
 
     /// Works until the other end of `stop` is gone.
@@ -81,43 +55,20 @@ impl Housekeeping {
             self.reclaim();
             self.registry.refresh();
             self.watch.tick();
-            self.look_at_workers();
-            if let Some(saturation) = &self.saturation {
-                saturation.tick(&self.registry, self.now_millis());
-            }
         }
-    }
-
-    fn look_at_workers(&self) {
-        let Some(workers) = &self.workers else { return };
-        if let Some(multiproc) = &self.multiproc {
-            multiproc.tick();
-            for (role, pid) in multiproc.living() {
-                workers.seen(&role, pid);
-            }
-            if workers.wants_table() {
-                workers.take_table(multiproc.observed());
-            }
-        }
-        workers.look();
     }
 
     /// Removes the series that no lane has seen a sample of for longer than their ttl.
     fn expire(&mut self) {
-        let mut is_freed = self.registry.take_room_again();
-        if let Some(proposal) = self.registry.propose_expiry(self.now_millis()) {
+        let now_millis = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
+        if let Some(proposal) = self.registry.propose_expiry(now_millis) {
             let proposal = Arc::new(proposal);
             let vetoed = self.ask_lanes(&proposal);
-            is_freed |= self.registry.end_expiry(&proposal, &vetoed);
-        }
-        if is_freed {
-            self.orders.send_to_all(|_| Order::ForgetLapsing);
+            if self.registry.end_expiry(&proposal, &vetoed) {
+                self.orders.send_to_all(|_| Order::ForgetLapsing);
+            }
         }
         self.retired.extend(self.registry.take_retired());
-    }
-
-    fn now_millis(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     fn ask_lanes(&self, proposal: &Arc<Proposal>) -> Vec<usize> {

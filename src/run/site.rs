@@ -14,10 +14,8 @@ use crate::aggregate::Registry;
 use crate::compat::Compat;
 use crate::explain::Explainer;
 use crate::expose::Page;
-use crate::expose::joined::{ClashLog, Joined};
-use crate::expose::own::{self, OwnFamily, Sources};
-use crate::expose::walk::{Beside, walk_joined};
-use crate::grafana::inventory::Part;
+use crate::expose::own::{self, Sources};
+use crate::expose::walk::walk;
 use crate::grafana::panels::health::Exporter;
 use crate::grafana::sync::Status;
 use crate::map::ttl::Ttls;
@@ -32,8 +30,7 @@ const GRAFANA_PATH: &str = "/api/v1/grafana";
 /// What HTTP requests reach.
 #[derive(Debug)]
 pub struct Site {
-    sources: Arc<Sources>,
-    clash_log: ClashLog,
+    sources: Sources,
     reloader: Arc<Reloader>,
     inventories: Arc<Inventories>,
     watch: Arc<Watch>,
@@ -62,14 +59,11 @@ impl Site {
         quit: Arc<Notify>,
     ) -> Self {
         let is_ready = AtomicBool::new(false);
-        let sources = Arc::new(sources);
-        let inventories = Inventories::new(&sources, &reloader, &watch);
-        let parts = sources.workers.is_some().then_some(Part::Workers);
-        let inventories = Arc::new(inventories.with_parts(parts.into_iter().collect()));
+        let inventories = Inventories::new(&sources.registry, &reloader, &watch);
+        let inventories = Arc::new(inventories);
         let (parse, ttl) = (parse::Options::new(sources.compat), Ttls::default());
         Self {
             sources,
-            clash_log: ClashLog::default(),
             reloader,
             inventories,
             watch,
@@ -154,28 +148,6 @@ impl Site {
         self.sources.telemetry.totals().get(Stat::Lines)
     }
 
-    /// Our own families, sorted by name.
-    fn own_families(&self, joined: &Joined) -> Vec<OwnFamily> {
-        let mut own = own::families(&self.sources);
-        if let Some(status) = &self.grafana {
-            own.extend(status.families());
-        }
-        if let Some(guard) = &self.guard {
-            own.extend(own::web_config(guard.is_current(), guard.failures()));
-        }
-        if self.sources.compat == Compat::Extended {
-            own.extend(self.watch.families());
-        }
-        if let Some(files) = &self.sources.multiproc {
-            let facts = files.facts();
-            let clashes = || facts.clashes.iter().chain(joined.clashes());
-            self.clash_log.note(clashes());
-            own.extend(own::multiproc::families(&facts, clashes()));
-        }
-        own.sort_unstable_by_key(|family| family.name);
-        own
-    }
-
     /// Everything that the API and the status page tell of.
     fn view(&self) -> View<'_> {
         View {
@@ -197,16 +169,22 @@ impl Backend for Site {
         }
         let rules = self.reloader.rules();
         page.set_units(Arc::new(move |name| rules.unit(name)));
+        let mut own = own::families(&self.sources);
+        if let Some(status) = &self.grafana {
+            own.extend(status.families());
+        }
+        if let Some(guard) = &self.guard {
+            own.extend(own::web_config(guard.is_current(), guard.failures()));
+        }
+        if self.sources.compat == Compat::Extended {
+            own.extend(self.watch.families());
+        }
+        own.sort_unstable_by_key(|family| family.name);
         let registry = &self.sources.registry;
         let clock = self.watch.clock();
         let began_millis = clock.now_millis();
         let read = || registry.read(clock.now_millis());
-        let first = read();
-        let joined = self.sources.joined(&first);
-        let own = self.own_families(&joined);
-        let start_unix_millis = clock.start_unix_millis;
-        let beside = Beside { own: &own, joined: &joined, start_unix_millis };
-        walk_joined(first, read, beside, page);
+        walk(read, &own, clock.start_unix_millis, page);
         if page.is_open() && page.shows_all() {
             registry.scraped(began_millis);
         }

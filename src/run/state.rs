@@ -15,7 +15,6 @@ use crate::config::Config;
 use crate::expose::own;
 use crate::ingest::{self, Ingest};
 use crate::map::Rules;
-use crate::multiproc::{Admission, Multiproc};
 use crate::state::clock::unix_millis;
 use crate::state::codec::Packing;
 use crate::state::{Clock, Head, Restored, Snapshot, Source, StateError, StateFile};
@@ -98,9 +97,7 @@ impl Beginning {
         beginning.source.handovers = handovers;
         let mut restored = Restored::default();
         if let Some(first) = beginning.ingests.first_mut() {
-            let multiproc = beginning.source.multiproc.as_deref();
-            let taken_over = snapshot.restore(clock.now_millis(), first, multiproc)?;
-            (restored, beginning.unfinished) = taken_over;
+            (restored, beginning.unfinished) = snapshot.restore(clock.now_millis(), first)?;
         }
         let counts = &beginning.source.telemetry.state;
         counts.handovers.store(handovers, Ordering::Relaxed);
@@ -128,11 +125,8 @@ impl Beginning {
         };
         let ingest = |_| Ingest::new(lane.clone(), &registry, &telemetry);
         let ingests = (0..lanes).map(ingest).collect();
-        let multiproc = config.multiproc.clone().map(|files| {
-            let admission = Admission::new(&config.limits.intake.limits, &registry, &telemetry);
-            Arc::new(Multiproc::new(files, clock.start, admission))
-        });
-        let source = Source { registry, telemetry, multiproc, clock, member_seed, handovers: 0 };
+        let source =
+            Source { registry, telemetry, multiproc: None, clock, member_seed, handovers: 0 };
         Self { ingests, source, unfinished: Vec::new() }
     }
 }
@@ -166,7 +160,6 @@ impl Saver {
         let counts = &self.source.telemetry.state;
         match self.file.save(|file| self.source.write(file, Packing::Zstd, &[])) {
             Ok(series) => {
-                self.source.multiproc.iter().for_each(|multiproc| multiproc.reap());
                 counts.last_save_unix_millis.store(unix_millis(), Ordering::Relaxed);
                 tracing::debug!(%path, series, took = ?begun.elapsed(), "State saved.");
             }

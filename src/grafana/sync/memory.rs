@@ -79,8 +79,7 @@ impl Memory {
     /// The families as an inventory.
     #[must_use]
     pub fn inventory(&self) -> Inventory {
-        let families = self.families.values().map(|one| one.family.clone()).collect();
-        Inventory { families, ..Inventory::default() }
+        Inventory { families: self.families.values().map(|one| one.family.clone()).collect() }
     }
 
     /// Puts the memory into a dashboard; a dashboard that cannot take it goes without.
@@ -243,7 +242,7 @@ mod tests {
             labels: vec![label.clone()],
             series: Some(values),
         };
-        Inventory { families: names.iter().map(family).collect(), ..Inventory::default() }
+        Inventory { families: names.iter().map(family).collect() }
     }
 
     #[track_caller]

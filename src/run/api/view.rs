@@ -46,27 +46,19 @@ impl View<'_> {
             rules: &self.reloader.rules(),
             limits: self.limits(),
             mapping: self.mapping(),
-            servers: self.sources.saturation.iter().flat_map(|servers| servers.facts()).collect(),
             grafana: self.grafana.map(Status::facts),
-            files: self.sources.multiproc.as_ref().map(|files| files.facts()),
         };
         Facts::of(self.watch, &self.watch.now(), &self.watch.rates(), setting)
     }
 
     fn limits(&self) -> Limits {
         let used = self.sources.registry.limit_use(MAX_FULL_FAMILIES);
-        let in_files = self.sources.multiproc.as_ref().map(|files| files.facts().full);
-        let full = used.families.into_iter().chain(in_files.unwrap_or_default());
-        let mut full: Vec<FullFamily> = full
-            .map(|full| FullFamily {
-                family: full.name.to_string(),
-                series: full.series as u64,
-                label: full.label.into(),
-            })
-            .collect();
-        full.sort_by_key(|full| std::cmp::Reverse(full.series));
-        full.truncate(MAX_FULL_FAMILIES);
-        Limits { series: used.most_series.map(|most| most as u64), full }
+        let full = used.families.into_iter().map(|full| FullFamily {
+            family: full.name.to_string(),
+            series: full.series as u64,
+            label: full.label.into(),
+        });
+        Limits { series: used.most_series.map(|most| most as u64), full: full.collect() }
     }
 
     fn mapping(&self) -> Mapping {
@@ -100,26 +92,18 @@ impl View<'_> {
     /// `GET /api/v1/conflicts`
     pub(in crate::run) fn conflicts(&self) -> Conflicts {
         let reading = self.sources.registry.read(self.watch.now_millis());
-        let conflicts = Conflicts::of(self.watch, &reading.view, self.watch.clock());
-        let Some(files) = &self.sources.multiproc else { return conflicts };
-        let mut clashes = self.sources.joined(&reading).clashes().to_vec();
-        clashes.extend(files.facts().clashes);
-        conflicts.with_clashes(clashes)
+        Conflicts::of(self.watch, &reading.view, self.watch.clock())
     }
 
     /// `GET /api/v1/cardinality`
     pub(in crate::run) fn cardinality(&self) -> Arc<Cardinality> {
-        self.overview.cardinality.get(|| {
-            let reading = self.sources.registry.read(self.watch.now_millis());
-            Cardinality::of(&reading, &self.sources.joined(&reading))
-        })
+        let read = || self.sources.registry.read(self.watch.now_millis());
+        self.overview.cardinality.get(|| Cardinality::of(&read()))
     }
 
     /// The families by name.
     pub(in crate::run) fn families(&self, rates: &Rates) -> Arc<Families> {
-        self.overview.families.get(|| {
-            let reading = self.sources.registry.read(self.watch.now_millis());
-            Families::of(&reading, &self.sources.joined(&reading), rates)
-        })
+        let read = || self.sources.registry.read(self.watch.now_millis());
+        self.overview.families.get(|| Families::of(&read(), rates))
     }
 }
