@@ -12,6 +12,7 @@ use crate::ingest::event_queue;
 use crate::map::cache;
 use crate::map::preset::Preset;
 use crate::map::ttl::Ttls;
+use crate::multiproc::Config as Multiproc;
 use crate::net::{self, ReadBuffer, RelayConfig, Wanted};
 use crate::parse;
 use crate::telemetry::log;
@@ -21,6 +22,7 @@ pub mod grafana;
 pub mod preset;
 pub mod ttl;
 pub mod limits;
+pub mod multiproc;
 pub mod listen;
 pub mod state;
 pub mod cli;
@@ -63,6 +65,8 @@ pub struct Config {
     pub web: Web,
     /// What happens at the start and at the end.
     pub restarts: Restarts,
+    /// Workers' files, where some are to be read.
+    pub multiproc: Option<Multiproc>,
     /// The Grafana in which dashboards are kept, if there is one.
     pub grafana: Option<Grafana>,
 }
@@ -135,6 +139,9 @@ pub enum ConfigError {
     /// An address too many for `--compat=reference`.
     #[error("the reference takes {0} only once; leave out --compat=reference to give it again")]
     Repeated(&'static str),
+    /// Flags about workers' files that are not right together, or lack something.
+    #[error("{0}")]
+    Multiproc(String),
     /// Flags about Grafana that lack another one, or a file that cannot be read.
     #[error("{0}")]
     Grafana(String),
@@ -183,6 +190,7 @@ impl TryFrom<Cli> for Config {
                 lifecycle: cli.exposing.enable_lifecycle,
                 openmetrics: cli.exposing.enable_openmetrics,
             },
+            multiproc: cli.multiproc.checked(cli.compat, cli.restarts.keeps_state())?,
             restarts: cli.restarts.checked(),
             grafana: cli.grafana.checked()?,
         })

@@ -2,19 +2,222 @@
 //!
 //! Each worker process maps files into its memory and writes its values there. Whoever reads them all
 //! knows what the server knows, without asking any worker. See <https://prometheus.github.io/client_python/multiprocess/>.
+//!
+//! ```text
+//! directory ─► members: one file each ─► slots: each value once ─► snapshot, for a page
+//!     │              └─ worker gone ─► settled ─ file gone ─► ledger ─► saved state
+//!     └─ workers: who lives
+//! ```
+//!
+//! A key is understood when it is seen first; from then on only values are read. A worker that is gone
+//! writes no more, so its file is read once more and added to what is *settled*. When the file is gone
+//! as well, what it counted is kept in the *ledger*.
 
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use rustix::process::{Resource, getrlimit};
+
+pub mod file;
+pub mod key;
+pub mod kind;
 pub mod layout;
+pub mod problem;
+pub mod slots;
+pub mod member;
+pub mod worker;
+pub mod directory;
+mod reap;
+pub mod saved;
 
+use directory::{Depth, Directory, Shared};
 pub use layout::Snapshot;
+use layout::{NO_SLOT, Slot};
+use member::{Admits, Member};
+use problem::Problems;
+use saved::{SavedFile, SavedSlot};
+use slots::Slots;
+pub use worker::Liveness;
+
+/// The part of the open files that this process may have which files of workers may be.
+const FILES_SHARE: u64 = 4;
+
+/// Which directories there are, and how they are read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// What the series of each have as a label, and where it is.
+    pub directories: Vec<(Option<String>, PathBuf)>,
+    /// The name of that label.
+    pub label: String,
+    /// How it is known whether a worker lives.
+    pub liveness: Liveness,
+    /// Whether files of workers that are gone are removed when what they counted is on disk.
+    pub reap: bool,
+}
 
 /// Directories of workers' files, and what they hold together.
+pub struct Multiproc {
+    label: String,
+    liveness: Liveness,
+    reap: bool,
+    start: Instant,
+    admits: Box<Admits>,
+    state: Mutex<State>,
+}
+
 #[derive(Debug, Default)]
-pub struct Multiproc {}
+struct State {
+    slots: Slots,
+    problems: Problems,
+    directories: Vec<Directory>,
+    buffer: Vec<u8>,
+    reads: u64,
+    read_time: Duration,
+    last_read_time: Duration,
+    reaped_files: u64,
+    /// Slots of a saved state, until its files are there.
+    restored: HashMap<u32, Slot>,
+}
+
+impl std::fmt::Debug for Multiproc {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Multiproc").field("state", &self.state).finish_non_exhaustive()
+    }
+}
 
 impl Multiproc {
+    /// Directories of which nothing has been read yet. The process' clock began at `start`; `admits`
+    /// says whether a new series may come in.
+    #[must_use]
+    pub fn new(config: Config, start: Instant, admits: Box<Admits>) -> Self {
+        let directories = config.directories.into_iter().zip(0..);
+        let directories: Vec<_> =
+            directories.map(|((name, path), index)| Directory::new(index, path, name)).collect();
+        if config.reap {
+            directories.iter().for_each(Directory::recover);
+        }
+        Self {
+            label: config.label,
+            liveness: config.liveness,
+            reap: config.reap,
+            start,
+            admits,
+            state: Mutex::new(State { directories, ..State::default() }),
+        }
+    }
+
     /// What the files hold at this moment, read now.
     #[must_use]
     pub fn read(&self) -> Snapshot {
-        Snapshot::default()
+        let begun = Instant::now();
+        let mut state = self.state.lock();
+        self.look(&mut state, Depth::Values);
+        let mut all = state.slots.begin();
+        state.directories.iter().for_each(|directory| directory.add_to(&mut all));
+        let snapshot = state.slots.snapshot(&all);
+        state.reads += 1;
+        state.last_read_time = begun.elapsed();
+        state.read_time += begun.elapsed();
+        snapshot
     }
+
+    /// Looks at what may be gone before the next scrape: new files, and workers that have ended.
+    pub fn tick(&self) {
+        self.look(&mut self.state.lock(), Depth::Pressing);
+    }
+
+    fn look(&self, state: &mut State, depth: Depth) {
+        let State { slots, problems, directories, buffer, .. } = state;
+        let held: usize = directories.iter().map(Directory::held_files).sum();
+        let mut shared = Shared {
+            slots,
+            problems,
+            buffer,
+            admits: &*self.admits,
+            label: &self.label,
+            liveness: self.liveness,
+            spare_files: max_held_files().saturating_sub(held),
+            now_millis: u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX),
+            is_outdated: false,
+            has_left: false,
+        };
+        for directory in directories.iter_mut() {
+            directory.look(depth, &mut shared);
+        }
+        let Shared { is_outdated, has_left, .. } = shared;
+        if is_outdated {
+            slots.unsettle_all();
+            let members = directories.iter_mut().flat_map(|it| it.members.values_mut());
+            members.filter(|member| member.is_settled).for_each(|member| member.settle(slots));
+        }
+        if is_outdated || has_left {
+            slots.sweep(directories.iter().flat_map(Directory::slots), |_, _| {});
+        }
+    }
+
+    /// Everything that is to outlive the process, slots before files.
+    ///
+    /// # Errors
+    /// The first of `put_slot` and `put_file`.
+    pub fn save<E>(
+        &self,
+        mut put_slot: impl FnMut(&SavedSlot) -> Result<(), E>,
+        mut put_file: impl FnMut(&SavedFile) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut state = self.state.lock();
+        self.look(&mut state, Depth::Values);
+        let State { slots, directories, .. } = &mut *state;
+        let layout = slots.layout().clone();
+        SavedSlot::all(&layout, slots, directories).try_for_each(|slot| put_slot(&slot))?;
+        for directory in directories {
+            for member in directory.members.values() {
+                put_file(&SavedFile::of(directory, member))?;
+            }
+            for member in directory.members.values_mut() {
+                member.is_saved = member.is_settled;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the files of workers that are gone, where that is wanted. To be called when what was
+    /// saved last is safe.
+    pub fn reap(&self) {
+        if !self.reap {
+            return;
+        }
+        let state = &mut *self.state.lock();
+        let problems = &mut state.problems;
+        let reaped: u64 = state.directories.iter_mut().map(|one| one.reap(problems)).sum();
+        state.reaped_files += reaped;
+    }
+
+    /// Takes a slot over that an earlier process saved, if its directory is still read.
+    pub fn restore_slot(&self, saved: &SavedSlot) {
+        let state = &mut *self.state.lock();
+        let directory = state.directories.iter().find(|it| it.key() == saved.directory);
+        let slot = directory.and_then(|it| saved.restore(it.index, &mut state.slots));
+        state.restored.extend(slot.map(|slot| (saved.slot, slot)));
+    }
+
+    /// Takes a file over that an earlier process saved. When it is not there any more, what it counted is
+    /// in the ledger after the next look.
+    pub fn restore_file(&self, saved: &SavedFile) {
+        let state = &mut *self.state.lock();
+        let values = saved.values(|slot| state.restored.get(&slot).copied());
+        let values = values.filter(|(slot, _, _)| *slot != NO_SLOT).collect();
+        let directory = state.directories.iter_mut().find(|it| it.key() == saved.directory);
+        if let Some(directory) = directory {
+            directory
+                .restore(&saved.name, saved.identity(), |member: Member| member.restored(values));
+        }
+    }
+}
+
+/// How many of workers' files may be held open.
+fn max_held_files() -> usize {
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(1024) / FILES_SHARE;
+    usize::try_from(limit).unwrap_or(usize::MAX)
 }

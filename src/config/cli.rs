@@ -19,6 +19,7 @@ use thiserror::Error;
 use super::grafana::GrafanaFlags;
 use super::limits::{LimitFlags, TagFlags};
 use super::listen::{ListenFlags, WebFlags};
+use super::multiproc::MultiprocFlags;
 use super::preset::PresetFlags;
 use super::state::RestartFlags;
 use super::ttl::TtlFlags;
@@ -106,6 +107,9 @@ pub struct Cli {
     /// What is kept across restarts.
     #[command(flatten)]
     pub restarts: RestartFlags,
+    /// What workers leave in files.
+    #[command(flatten)]
+    pub multiproc: MultiprocFlags,
     /// Where dashboards are kept.
     #[command(flatten)]
     pub grafana: GrafanaFlags,

@@ -36,10 +36,15 @@ pub struct Restarts {
 }
 
 impl RestartFlags {
+    /// Whether there is a state file.
+    pub(super) fn keeps_state(&self) -> bool {
+        !self.state_file.as_os_str().is_empty()
+    }
+
     /// What these flags mean.
     pub(super) fn checked(self) -> Restarts {
         let Self { state_file, state_interval, max_wait } = self;
-        let state_file = (!state_file.as_os_str().is_empty()).then_some(state_file);
+        let state_file = Some(state_file).filter(|path| !path.as_os_str().is_empty());
         Restarts { state_file, state_interval, max_wait }
     }
 }

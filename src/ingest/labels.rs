@@ -139,7 +139,7 @@ impl<'a> Labels<'a> {
 }
 
 /// Escapes a label value as the text format wants it.
-fn push_escaped(text: &mut String, value: &str) {
+pub(crate) fn push_escaped(text: &mut String, value: &str) {
     for part in value.split_inclusive(['\\', '"', '\n']) {
         let mut chars = part.chars();
         let (plain, special) = match chars.next_back() {

@@ -2,13 +2,18 @@
 //!
 //! A layout changes when a series comes or goes; values are taken anew for each page.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::key::Part;
 use crate::aggregate::FamilyKind;
 use crate::aggregate::histogram::HistogramValue;
 
 /// Where a value stands among all values of a snapshot.
 pub type Slot = u32;
+
+/// The slot of a value that is not there.
+pub const NO_SLOT: Slot = Slot::MAX;
 
 /// Everything that the files of all directories hold together, at one moment.
 #[derive(Clone, Debug, Default)]
@@ -122,7 +127,160 @@ impl Snapshot {
     }
 }
 
+/// A value that is new.
+#[derive(Debug)]
+pub struct New {
+    /// Its family's name.
+    pub family: Arc<str>,
+    /// Its family's type.
+    pub kind: FamilyKind,
+    /// Its family's help; that of the first one counts.
+    pub help: String,
+    /// Its series' labels, as [`SeriesLayout`] has them.
+    pub labels: Box<str>,
+    /// Which of the series' values it is.
+    pub part: Part,
+    /// Where it stands.
+    pub slot: Slot,
+    /// The time on the process' clock.
+    pub created_millis: u64,
+}
+
+impl Layout {
+    /// The family of a name.
+    #[must_use]
+    pub fn family(&self, name: &str) -> Option<&Arc<FamilyLayout>> {
+        let place = self.families.binary_search_by(|family| (*family.name).cmp(name));
+        self.families.get(place.ok()?)
+    }
+
+    /// This layout and what is new; families without anything new are shared.
+    #[must_use]
+    pub fn with(&self, added: Vec<New>) -> Self {
+        let mut by_family: BTreeMap<Arc<str>, Vec<New>> = BTreeMap::new();
+        for new in added {
+            by_family.entry(Arc::clone(&new.family)).or_default().push(new);
+        }
+        let mut families = Vec::with_capacity(self.families.len() + by_family.len());
+        let mut old = self.families.iter().peekable();
+        for (name, added) in by_family {
+            while let Some(before) = old.next_if(|old| old.name < name) {
+                families.push(Arc::clone(before));
+            }
+            let same = old.next_if(|old| old.name == name);
+            families.extend(FamilyLayout::with(same.map(|same| &**same), added).map(Arc::new));
+        }
+        families.extend(old.cloned());
+        Self { families }
+    }
+
+    /// This layout without the series whose values are gone; `left` hears of each, by family and labels.
+    #[must_use]
+    pub fn without(&self, is_gone: impl Fn(Slot) -> bool, left: impl Fn(&str, &str)) -> Self {
+        let stays = |series: &Arc<SeriesLayout>| series.parts.slots().any(|slot| !is_gone(slot));
+        let families = self.families.iter().filter_map(|family| {
+            if family.series.iter().all(stays) {
+                return Some(Arc::clone(family));
+            }
+            let gone = family.series.iter().filter(|one| !stays(one));
+            gone.for_each(|series| left(&family.name, &series.labels));
+            let series: Vec<_> = family.series.iter().filter(|one| stays(one)).cloned().collect();
+            let FamilyLayout { name, help, kind, .. } = &**family;
+            let (name, help, kind) = (Arc::clone(name), Arc::clone(help), *kind);
+            (!series.is_empty()).then(|| Arc::new(FamilyLayout { name, help, kind, series }))
+        });
+        Self { families: families.collect() }
+    }
+}
+
+impl Parts {
+    /// The slots of all values.
+    pub fn slots(&self) -> impl Iterator<Item = Slot> {
+        self.draft().into_iter().map(|(_, slot)| slot)
+    }
+
+    /// The values one by one, and what each is.
+    #[must_use]
+    pub fn draft(&self) -> Vec<(Part, Slot)> {
+        let optional = |part, slot: &Option<Slot>| slot.map(|slot| (part, slot));
+        match self {
+            Self::Number(slot) => vec![(Part::Value, *slot)],
+            Self::Histogram { bounds, buckets, sum } => {
+                let bounds = bounds.iter().copied().chain([f64::INFINITY]);
+                let buckets = bounds.zip(buckets).filter(|(_, slot)| **slot != NO_SLOT);
+                let buckets = buckets.map(|(bound, slot)| (Part::Bucket(bound), *slot));
+                buckets.chain(optional(Part::Sum, sum)).collect()
+            }
+            Self::Summary { sum, count } => {
+                let parts = [optional(Part::Sum, sum), optional(Part::Count, count)];
+                parts.into_iter().flatten().collect()
+            }
+        }
+    }
+
+    fn of(kind: FamilyKind, draft: &[(Part, Slot)]) -> Self {
+        let find =
+            |wanted: Part| draft.iter().find(|(part, _)| *part == wanted).map(|(_, slot)| *slot);
+        match kind {
+            FamilyKind::Histogram => {
+                let mut buckets: Vec<_> = draft
+                    .iter()
+                    .filter_map(|(part, slot)| match part {
+                        Part::Bucket(bound) if bound.is_finite() => Some((*bound, *slot)),
+                        _ => None,
+                    })
+                    .collect();
+                buckets.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+                let last = find(Part::Bucket(f64::INFINITY)).unwrap_or(NO_SLOT);
+                let slots = buckets.iter().map(|(_, slot)| *slot).chain([last]).collect();
+                let bounds = buckets.iter().map(|(bound, _)| *bound).collect();
+                Self::Histogram { bounds, buckets: slots, sum: find(Part::Sum) }
+            }
+            FamilyKind::Summary => Self::Summary { sum: find(Part::Sum), count: find(Part::Count) },
+            FamilyKind::Counter | FamilyKind::Gauge | FamilyKind::Set => {
+                Self::Number(find(Part::Value).unwrap_or(NO_SLOT))
+            }
+        }
+    }
+
+    /// Uses the bounds of another histogram where they are the same, which saves their memory.
+    fn share_bounds(&mut self, other: &mut Option<Arc<[f64]>>) {
+        let Self::Histogram { bounds, .. } = self else { return };
+        match other {
+            Some(other) if **other == **bounds => *bounds = Arc::clone(other),
+            _ => *other = Some(Arc::clone(bounds)),
+        }
+    }
+}
+
 impl FamilyLayout {
+    /// A family with what is new in it.
+    fn with(old: Option<&Self>, mut added: Vec<New>) -> Option<Self> {
+        added.sort_by(|a, b| a.labels.cmp(&b.labels));
+        let first = added.first()?;
+        let (name, kind) = (Arc::clone(&first.family), first.kind);
+        let help = old.map_or_else(|| first.help.as_str().into(), |old| Arc::clone(&old.help));
+        let old = old.map_or(&[][..], |old| &old.series);
+        let mut series = Vec::with_capacity(old.len() + added.len());
+        let mut old = old.iter().peekable();
+        let mut bounds = None;
+        for new in added.chunk_by(|a, b| a.labels == b.labels) {
+            let Some(first) = new.first() else { continue };
+            while let Some(before) = old.next_if(|old| old.labels < first.labels) {
+                series.push(Arc::clone(before));
+            }
+            let same = old.next_if(|old| old.labels == first.labels);
+            let mut draft = same.map(|same| same.parts.draft()).unwrap_or_default();
+            draft.extend(new.iter().map(|new| (new.part, new.slot)));
+            let mut parts = Parts::of(kind, &draft);
+            parts.share_bounds(&mut bounds);
+            let created_millis = same.map_or(first.created_millis, |same| same.created_millis);
+            let labels = first.labels.clone();
+            series.push(Arc::new(SeriesLayout { labels, created_millis, parts }));
+        }
+        series.extend(old.cloned());
+        Some(Self { name, help, kind, series })
+    }
     /// Whether any of its series has a value to show.
     #[must_use]
     pub fn has_values(&self, snapshot: &Snapshot) -> bool {

@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::expose::own;
 use crate::ingest::{self, Ingest};
 use crate::map::Rules;
+use crate::multiproc::Multiproc;
 use crate::state::clock::unix_millis;
 use crate::state::codec::Packing;
 use crate::state::{Clock, Head, Restored, Snapshot, Source, StateError, StateFile};
@@ -97,7 +98,9 @@ impl Beginning {
         beginning.source.handovers = handovers;
         let mut restored = Restored::default();
         if let Some(first) = beginning.ingests.first_mut() {
-            (restored, beginning.unfinished) = snapshot.restore(clock.now_millis(), first)?;
+            let multiproc = beginning.source.multiproc.as_deref();
+            let taken_over = snapshot.restore(clock.now_millis(), first, multiproc)?;
+            (restored, beginning.unfinished) = taken_over;
         }
         let counts = &beginning.source.telemetry.state;
         counts.handovers.store(handovers, Ordering::Relaxed);
@@ -125,8 +128,11 @@ impl Beginning {
         };
         let ingest = |_| Ingest::new(lane.clone(), &registry, &telemetry);
         let ingests = (0..lanes).map(ingest).collect();
-        let source =
-            Source { registry, telemetry, multiproc: None, clock, member_seed, handovers: 0 };
+        let multiproc = config
+            .multiproc
+            .clone()
+            .map(|files| Arc::new(Multiproc::new(files, clock.start, Box::new(|_, _| true))));
+        let source = Source { registry, telemetry, multiproc, clock, member_seed, handovers: 0 };
         Self { ingests, source, unfinished: Vec::new() }
     }
 }
@@ -160,6 +166,7 @@ impl Saver {
         let counts = &self.source.telemetry.state;
         match self.file.save(|file| self.source.write(file, Packing::Zstd, &[])) {
             Ok(series) => {
+                self.source.multiproc.iter().for_each(|multiproc| multiproc.reap());
                 counts.last_save_unix_millis.store(unix_millis(), Ordering::Relaxed);
                 tracing::debug!(%path, series, took = ?begun.elapsed(), "State saved.");
             }

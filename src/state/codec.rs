@@ -35,6 +35,10 @@ pub enum Tag {
     Series = 5,
     /// Bytes of a line that a handed-over connection has not ended yet.
     Unfinished = 6,
+    /// A value of workers' files, by which these name it.
+    WorkersSlot = 7,
+    /// A worker's file; comes after all slots.
+    WorkersFile = 8,
     /// The hash of all frames before it; comes last.
     End = 255,
 }
@@ -48,6 +52,8 @@ impl Tag {
             Self::Spec,
             Self::Series,
             Self::Unfinished,
+            Self::WorkersSlot,
+            Self::WorkersFile,
             Self::End,
         ];
         all.into_iter().find(|tag| *tag as u8 == byte)

@@ -1,5 +1,6 @@
 //! Snapshots: what is in a saved state, and how it is taken and taken over.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::hint::black_box;
 use std::io;
@@ -115,6 +116,13 @@ impl Source {
         }
         self.write_counters(&mut writer)?;
         let series = self.write_series(&mut writer, now_millis)?;
+        if let Some(multiproc) = &self.multiproc {
+            let writer = RefCell::new(&mut writer);
+            multiproc.save(
+                |slot| writer.borrow_mut().put(Tag::WorkersSlot, slot),
+                |file| writer.borrow_mut().put(Tag::WorkersFile, file),
+            )?;
+        }
         writer.finish()?;
         Ok(series)
     }
@@ -217,6 +225,7 @@ impl<'r> Snapshot<'r> {
         mut self,
         now_millis: u64,
         lane: &mut Ingest,
+        multiproc: Option<&Multiproc>,
     ) -> Result<(Restored, Vec<Vec<u8>>), StateError> {
         let stats: HashMap<_, _> = Stat::all().map(|stat| (stat.saved_name(), stat)).collect();
         let (mut restored, mut unfinished) = (Restored::default(), Vec::new());
@@ -239,6 +248,14 @@ impl<'r> Snapshot<'r> {
                     }
                 }
                 Tag::Counter => restore_counter(lane, &stats, &decode(bytes)?),
+                Tag::WorkersSlot => {
+                    let slot = decode(bytes)?;
+                    multiproc.inspect(|multiproc| multiproc.restore_slot(&slot));
+                }
+                Tag::WorkersFile => {
+                    let file = decode(bytes)?;
+                    multiproc.inspect(|multiproc| multiproc.restore_file(&file));
+                }
                 Tag::Unfinished => unfinished.push(decode::<Unfinished>(bytes)?.bytes),
                 Tag::Head | Tag::End => return Err(StateError::Damaged("a frame is out of place")),
             }
@@ -354,7 +371,7 @@ mappings:
             let mut process = Self::new(clock, mapping);
             let now_millis = clock.now_millis();
             let (restored, unfinished) =
-                snapshot.restore(now_millis, &mut process.lanes[0]).unwrap();
+                snapshot.restore(now_millis, &mut process.lanes[0], None).unwrap();
             assert_eq!(unfinished, [b"a:1".to_vec(), Vec::new()]);
             (process, restored)
         }
@@ -499,7 +516,7 @@ mappings:
             let mut after = Process::new(clock, MAPPING);
             let snapshot = Snapshot::open(&*forged);
             let now_millis = clock.now_millis();
-            let restored = snapshot.and_then(|state| state.restore(now_millis, &mut after.lanes[0]));
+            let restored = snapshot.and_then(|state| state.restore(now_millis, &mut after.lanes[0], None));
             if restored.is_ok() {
                 after.take(0, "s:5|ms");
                 after.take(0, "n.a:7|ms");
