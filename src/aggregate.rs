@@ -383,6 +383,12 @@ impl Registry {
         self.index.len()
     }
 
+    /// How many series there are with those that other sources keep.
+    #[must_use]
+    pub fn len_of_all(&self) -> usize {
+        self.index.len() + self.families.lock().elsewhere
+    }
+
     /// Whether there is no series.
     #[must_use]
     pub fn is_empty(&self) -> bool {

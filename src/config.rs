@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use crate::compat::Compat;
+use crate::expose::joined::First;
 use crate::ingest::event_queue;
 use crate::map::cache;
 use crate::map::preset::Preset;
@@ -20,6 +21,7 @@ use crate::telemetry::log;
 pub mod units;
 pub mod grafana;
 pub mod preset;
+pub mod joined;
 pub mod ttl;
 pub mod limits;
 pub mod multiproc;
@@ -61,6 +63,8 @@ pub struct Config {
     pub ttl: Ttls,
     /// What is taken of what clients send.
     pub limits: Limits,
+    /// Whose family is shown where clients and workers' files have one of the same name.
+    pub first: First,
     /// The web server.
     pub web: Web,
     /// What happens at the start and at the end.
@@ -119,6 +123,9 @@ pub enum ConfigError {
     /// What `statsd_exporter` does not have.
     #[error("--preset needs --compat=extended, since statsd_exporter has no presets")]
     PresetInReference,
+    /// A source that `statsd_exporter` does not have.
+    #[error("--multiproc.first needs --compat=extended: statsd_exporter reads no workers' files")]
+    FirstInReference,
     /// A name that Prometheus would not take, or keeps for itself.
     #[error(
         "{flag}: `{name}` cannot be the name of a label; write letters, digits and `_`, no digit \
@@ -183,6 +190,7 @@ impl TryFrom<Cli> for Config {
             },
             ttl: cli.ttl.checked(),
             limits,
+            first: cli.joined.checked(cli.compat)?,
             web: Web {
                 listen: cli.web.listen(addresses),
                 config_file: given_path(cli.web.web_config_file),

@@ -16,7 +16,10 @@ pub mod openmetrics;
 pub mod protobuf;
 pub mod negotiate;
 pub mod own;
+pub mod joined;
 pub mod walk;
+
+pub use joined::Joined;
 
 /// A metric family as the encoders see it.
 #[derive(Clone, Copy, Debug)]

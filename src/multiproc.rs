@@ -24,6 +24,8 @@ pub mod file;
 pub mod key;
 pub mod kind;
 pub mod layout;
+pub mod admission;
+pub mod clash;
 pub mod problem;
 pub mod slots;
 pub mod member;
@@ -31,11 +33,17 @@ pub mod worker;
 pub mod directory;
 mod reap;
 pub mod saved;
+pub mod facts;
+#[cfg(test)]
+pub(crate) mod made;
 
+pub use admission::Admission;
+pub use clash::{Clash, Source};
 use directory::{Depth, Directory, Shared};
+pub use facts::Facts;
 pub use layout::Snapshot;
 use layout::{NO_SLOT, Slot};
-use member::{Admits, Member};
+use member::Member;
 use problem::Problems;
 use saved::{SavedFile, SavedSlot};
 use slots::Slots;
@@ -43,6 +51,9 @@ pub use worker::Liveness;
 
 /// The part of the open files that this process may have which files of workers may be.
 const FILES_SHARE: u64 = 4;
+
+/// Families over a limit that are told of.
+const MAX_FULL_FAMILIES: usize = 100;
 
 /// Which directories there are, and how they are read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,12 +69,13 @@ pub struct Config {
 }
 
 /// Directories of workers' files, and what they hold together.
+#[derive(Debug)]
 pub struct Multiproc {
     label: String,
     liveness: Liveness,
     reap: bool,
     start: Instant,
-    admits: Box<Admits>,
+    admission: Admission,
     state: Mutex<State>,
 }
 
@@ -76,22 +88,15 @@ struct State {
     reads: u64,
     read_time: Duration,
     last_read_time: Duration,
-    reaped_files: u64,
     /// Slots of a saved state, until its files are there.
     restored: HashMap<u32, Slot>,
 }
 
-impl std::fmt::Debug for Multiproc {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Multiproc").field("state", &self.state).finish_non_exhaustive()
-    }
-}
-
 impl Multiproc {
-    /// Directories of which nothing has been read yet. The process' clock began at `start`; `admits`
-    /// says whether a new series may come in.
+    /// Directories of which nothing has been read yet. The process' clock began at `start`;
+    /// `admission` says whether a new series may come in.
     #[must_use]
-    pub fn new(config: Config, start: Instant, admits: Box<Admits>) -> Self {
+    pub fn new(config: Config, start: Instant, admission: Admission) -> Self {
         let directories = config.directories.into_iter().zip(0..);
         let directories: Vec<_> =
             directories.map(|((name, path), index)| Directory::new(index, path, name)).collect();
@@ -103,7 +108,7 @@ impl Multiproc {
             liveness: config.liveness,
             reap: config.reap,
             start,
-            admits,
+            admission,
             state: Mutex::new(State { directories, ..State::default() }),
         }
     }
@@ -135,7 +140,7 @@ impl Multiproc {
             slots,
             problems,
             buffer,
-            admits: &*self.admits,
+            admission: &self.admission,
             label: &self.label,
             liveness: self.liveness,
             spare_files: max_held_files().saturating_sub(held),
@@ -153,7 +158,8 @@ impl Multiproc {
             members.filter(|member| member.is_settled).for_each(|member| member.settle(slots));
         }
         if is_outdated || has_left {
-            slots.sweep(directories.iter().flat_map(Directory::slots), |_, _| {});
+            let in_use = directories.iter().flat_map(Directory::slots);
+            slots.sweep(in_use, |family, labels| self.admission.leave(family, labels));
         }
     }
 
@@ -190,8 +196,7 @@ impl Multiproc {
         }
         let state = &mut *self.state.lock();
         let problems = &mut state.problems;
-        let reaped: u64 = state.directories.iter_mut().map(|one| one.reap(problems)).sum();
-        state.reaped_files += reaped;
+        state.directories.iter_mut().for_each(|directory| directory.reap(problems));
     }
 
     /// Takes a slot over that an earlier process saved, if its directory is still read.
@@ -212,6 +217,35 @@ impl Multiproc {
         if let Some(directory) = directory {
             directory
                 .restore(&saved.name, saved.identity(), |member: Member| member.restored(values));
+        }
+    }
+
+    /// What there is to say of the files besides, as the last reading found it.
+    #[must_use]
+    pub fn facts(&self) -> Facts {
+        let state = &mut *self.state.lock();
+        let families = state.slots.layout().families.len() as u64;
+        let directories = state.directories.iter();
+        let directories = directories.map(|directory| directory.facts(self.liveness)).collect();
+        let clashes = state.problems.clashes().map(|(family, first, second)| Clash {
+            metric: family.to_owned(),
+            kind: second.family_kind().as_str(),
+            source: Source::Files,
+            file: None,
+            owner: family.to_owned(),
+            owner_kind: first.family_kind().as_str(),
+            owner_source: Source::Files,
+        });
+        Facts {
+            directories,
+            families,
+            series: state.slots.series() as u64,
+            reads_total: state.reads,
+            read_seconds_total: state.read_time.as_secs_f64(),
+            last_read_seconds: state.last_read_time.as_secs_f64(),
+            errors: state.problems.totals(),
+            clashes: clashes.collect(),
+            full: self.admission.full_families(MAX_FULL_FAMILIES),
         }
     }
 }

@@ -379,6 +379,7 @@ fn shown(config: &Config, source: &Source, drops: &KernelDrops) -> Sources {
         registry: Arc::clone(&source.registry),
         drops: drops.clone(),
         multiproc: source.multiproc.clone(),
+        first: config.first,
         relay_target: config.net.relay.as_ref().map(|relay| relay.address.clone()),
         has_mapper_cache: config.mapping.cache.entries > 0,
         compat: config.compat,

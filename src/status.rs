@@ -31,6 +31,7 @@ mod history;
 pub mod names;
 pub mod loss;
 pub mod advice;
+mod any;
 pub mod cardinality;
 pub mod lists;
 pub mod facts;

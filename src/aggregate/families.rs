@@ -72,6 +72,8 @@ pub(super) struct Families {
     pub(super) by_name: FastMap<Arc<str>, FamilyState>,
     /// Series in all that count against limits, and how many there may be.
     pub(super) series: usize,
+    /// Series that other sources keep, which count against the limit as well.
+    pub(super) elsewhere: usize,
     pub(super) most_series: Option<usize>,
     /// Whether a series was refused that may be let in once others have left.
     pub(super) has_refused: bool,
@@ -92,6 +94,7 @@ impl Families {
         Self {
             by_name: FastMap::default(),
             series: 0,
+            elsewhere: 0,
             most_series: None,
             has_refused: false,
             own_names: own_names.into_iter().collect(),

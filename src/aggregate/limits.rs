@@ -163,6 +163,20 @@ impl Registry {
         limit_use
     }
 
+    /// Takes the room of one series that another source keeps; `false` where none is left.
+    pub fn take_room(&self) -> bool {
+        let mut families = self.families.lock();
+        let has_room = !families.is_full();
+        families.elsewhere += usize::from(has_room);
+        has_room
+    }
+
+    /// Gives back the room of one series that another source kept.
+    pub fn give_room(&self) {
+        let mut families = self.families.lock();
+        families.elsewhere = families.elsewhere.saturating_sub(1);
+    }
+
     /// The series that takes what a request would bring over a limit: a label that may not have more
     /// values has [`OVERFLOW`] for one, and where that is not enough, all labels have.
     ///
@@ -226,7 +240,7 @@ impl Families {
             (LimitReason::ValuesPerLabel, Some(Box::from(label)))
         } else if limits.series().is_some_and(|most| used >= most) {
             (LimitReason::SeriesPerFamily, known_guilty.or_else(|| blame(self)))
-        } else if self.most_series.is_some_and(|most| self.series >= most) {
+        } else if self.is_full() {
             (LimitReason::Series, known_guilty.or_else(|| blame(self)))
         } else {
             return Ok(());
@@ -238,6 +252,11 @@ impl Families {
             state.occupancy.get_or_insert_default().guilty = Some(label.clone());
         }
         Err(Excess { reason, label, is_family })
+    }
+
+    /// Whether there may be no more series in all.
+    fn is_full(&self) -> bool {
+        self.most_series.is_some_and(|most| self.series + self.elsewhere >= most)
     }
 
     fn has_room(&mut self, request: &Request<'_>) -> bool {

@@ -17,6 +17,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, CommandFactory, FromArgMatches, Par
 use thiserror::Error;
 
 use super::grafana::GrafanaFlags;
+use super::joined::JoinedFlags;
 use super::limits::{LimitFlags, TagFlags};
 use super::listen::{ListenFlags, WebFlags};
 use super::multiproc::MultiprocFlags;
@@ -89,6 +90,9 @@ pub struct Cli {
     /// Which mappings of tallyd's own come behind.
     #[command(flatten)]
     pub preset: PresetFlags,
+    /// Whose families go first.
+    #[command(flatten)]
+    pub joined: JoinedFlags,
     /// How long series live.
     #[command(flatten)]
     pub ttl: TtlFlags,

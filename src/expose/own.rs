@@ -4,9 +4,10 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::aggregate::Registry;
+use crate::aggregate::{Reading, Registry};
 use crate::compat::Compat;
 use crate::expose::FamilyKind;
+use crate::expose::joined::{First, Joined};
 use crate::multiproc::Multiproc;
 use crate::net::KernelDrops;
 use crate::parse::Reason;
@@ -14,6 +15,7 @@ use crate::sample::EventType;
 use crate::telemetry::{EventError, LineOutcome, Stat, Telemetry, Totals};
 
 mod limits;
+pub mod multiproc;
 mod process;
 mod restarts;
 
@@ -41,12 +43,25 @@ pub struct Sources {
     pub drops: KernelDrops,
     /// Workers' files, where some are read.
     pub multiproc: Option<Arc<Multiproc>>,
+    /// Whose family is shown where they and clients have one of the same name.
+    pub first: First,
     /// Where lines are relayed to.
     pub relay_target: Option<String>,
     /// Whether the mapper cache is on, and so has metrics.
     pub has_mapper_cache: bool,
     /// Whose page it is.
     pub compat: Compat,
+}
+
+impl Sources {
+    /// What is shown of a reading and of what workers' files hold now.
+    #[must_use]
+    pub fn joined(&self, reading: &Reading) -> Joined {
+        match &self.multiproc {
+            Some(multiproc) => Joined::new(reading, multiproc.read(), self.first),
+            None => Joined::default(),
+        }
+    }
 }
 
 /// Every name that a family of ours can have; no client may use one.
@@ -104,6 +119,15 @@ pub const NAMES: &[&str] = &[
     "tallyd_lines_total",
     "tallyd_loss_cause_ratio",
     "tallyd_loss_ratio",
+    "tallyd_multiproc_clashes",
+    "tallyd_multiproc_errors_total",
+    "tallyd_multiproc_file_bytes",
+    "tallyd_multiproc_files",
+    "tallyd_multiproc_folded_files_total",
+    "tallyd_multiproc_read_seconds_total",
+    "tallyd_multiproc_reads_total",
+    "tallyd_multiproc_reaped_files_total",
+    "tallyd_multiproc_series",
     "tallyd_receive_queue_bytes",
     "tallyd_receive_queue_capacity_bytes",
     "tallyd_relay_dropped_lines_total",
@@ -455,7 +479,7 @@ fn tallyd(sources: &Sources, totals: &Totals, kernel_drops: &[(String, u64)]) ->
             "Connections to Unix stream sockets.",
             totals.get(Stat::UnixstreamConnections),
         ),
-        gauge("tallyd_series", "Series that are being kept.", sources.registry.len() as f64),
+        gauge("tallyd_series", "Series that are being kept.", sources.registry.len_of_all() as f64),
     ]
 }
 
@@ -468,6 +492,7 @@ mod tests {
             telemetry: Arc::default(),
             registry: Arc::new(Registry::new(compat, NAMES.iter().map(ToString::to_string))),
             multiproc: None,
+            first: First::default(),
             drops: KernelDrops::default(),
             relay_target: Some("127.0.0.1:9125".into()),
             has_mapper_cache: true,

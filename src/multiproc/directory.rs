@@ -10,9 +10,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Statx, StatxFlags, openat, statx};
 
+use super::admission::Admission;
+use super::facts;
 use super::kind::{Kind, Merged};
 use super::layout::Slot;
-use super::member::{Admits, Identity, Look, Member};
+use super::member::{Identity, Look, Member};
 use super::problem::{Problem, Problems};
 use super::slots::Slots;
 use super::worker::{Liveness, Worker};
@@ -47,6 +49,10 @@ pub struct Directory {
     pub is_foreign: bool,
     /// Why it cannot be read, if it cannot.
     pub failure: Option<String>,
+    /// Files of workers that were gone, whose values were added to what is settled.
+    pub settled_files: u64,
+    /// Those of them that were removed.
+    pub reaped_files: u64,
     /// When it had changed last when it was listed last.
     listed: Option<i128>,
     rechecked_millis: u64,
@@ -63,6 +69,7 @@ pub enum Depth {
 }
 
 /// What all directories share during a look.
+#[derive(Debug)]
 pub struct Shared<'a> {
     /// Where values stand.
     pub slots: &'a mut Slots,
@@ -71,7 +78,7 @@ pub struct Shared<'a> {
     /// Room for a file.
     pub buffer: &'a mut Vec<u8>,
     /// Whether one more series may come in.
-    pub admits: &'a Admits,
+    pub admission: &'a Admission,
     /// The name of directories' label.
     pub label: &'a str,
     /// How lives are known.
@@ -86,12 +93,6 @@ pub struct Shared<'a> {
     pub has_left: bool,
 }
 
-impl std::fmt::Debug for Shared<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared").field("now_millis", &self.now_millis).finish_non_exhaustive()
-    }
-}
-
 impl Shared<'_> {
     fn look<'b>(&'b mut self, index: u32, name: Option<&'b str>, path: &'b Path) -> Look<'b> {
         Look {
@@ -101,7 +102,7 @@ impl Shared<'_> {
             directory: index,
             label: name.map(|name| (self.label, name)),
             path,
-            admits: self.admits,
+            admission: self.admission,
             spare_files: &mut self.spare_files,
             now_millis: self.now_millis,
         }
@@ -124,6 +125,8 @@ impl Directory {
             is_ours: false,
             is_foreign: false,
             failure: None,
+            settled_files: 0,
+            reaped_files: 0,
             listed: None,
             rechecked_millis: 0,
             foreign_names: HashSet::new(),
@@ -356,7 +359,30 @@ impl Directory {
             if is_final && (self.is_ours || silent >= SETTLE_MILLIS) {
                 shared.spare_files += usize::from(member.file.take().is_some());
                 member.settle(shared.slots);
+                self.settled_files += 1;
             }
+        }
+    }
+
+    /// What there is to say of it.
+    #[must_use]
+    pub fn facts(&self, liveness: Liveness) -> facts::Directory {
+        let foreign = "workers' numbers are of another process namespace: all count as alive";
+        let workers = self.workers.values();
+        facts::Directory {
+            path: self.path.display().to_string(),
+            name: self.name.clone(),
+            liveness: match liveness {
+                Liveness::Pid if !self.is_foreign => "pid",
+                Liveness::Age(_) => "age",
+                Liveness::Pid | Liveness::Never => "never",
+            },
+            files: self.members.len() as u64,
+            bytes: self.members.values().map(Member::bytes).sum(),
+            workers_alive: workers.filter(|worker| worker.lives()).count() as u64,
+            folded_files_total: self.settled_files,
+            reaped_files_total: self.reaped_files,
+            problem: self.failure.clone().or(self.is_foreign.then(|| foreign.to_owned())),
         }
     }
 

@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
+use super::admission::Admission;
 use super::file::{Entries, Entry, Width, bytes_in_use};
 use super::key::{Added, Place};
 use super::kind::{Kind, Merge, Merged};
@@ -62,10 +63,8 @@ pub struct Member {
     problems: [u16; 2],
 }
 
-/// Says whether a new series of a family may come in, by the family's name and the labels.
-pub type Admits = dyn Fn(&str, &str) -> bool + Send + Sync;
-
 /// Everything that a look at a file needs besides it.
+#[derive(Debug)]
 pub struct Look<'a> {
     /// Where values stand.
     pub slots: &'a mut Slots,
@@ -80,17 +79,11 @@ pub struct Look<'a> {
     /// The file's path, for people.
     pub path: &'a Path,
     /// Whether one more series may come in.
-    pub admits: &'a Admits,
+    pub admission: &'a Admission,
     /// How many more files may be held open.
     pub spare_files: &'a mut usize,
     /// The time on the process' clock.
     pub now_millis: u64,
-}
-
-impl std::fmt::Debug for Look<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Look").field("path", &self.path).finish_non_exhaustive()
-    }
 }
 
 impl Member {
@@ -129,6 +122,12 @@ impl Member {
         let values = self.slots.iter().zip(&self.values).zip(times);
         let values = values.map(|((slot, value), time)| (*slot, *value, time));
         self.saved.iter().copied().chain(values)
+    }
+
+    /// How much of it is understood.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.known_bytes as u64
     }
 
     /// Whether nothing of it has been understood yet.
@@ -347,15 +346,14 @@ impl Member {
                 labels: &labels,
                 created_millis: look.now_millis,
             };
-            match look.slots.slot(&wanted, || (look.admits)(&place.family, &labels)) {
+            match look.slots.slot(&wanted, || look.admission.admit(&place.family, &labels).is_ok())
+            {
                 Ok(slot) => {
                     look.slots.learn(&key, slot);
                     Some(slot)
                 }
-                Err(Refusal::Limit) => {
-                    problem = Some(Problem::Limit);
-                    None
-                }
+                // It has been counted with the other limited samples.
+                Err(Refusal::Limit) => None,
                 Err(Refusal::Clash(first)) => {
                     look.problems.note_clash(&place.family, first, self.kind);
                     problem = Some(Problem::Clash);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use super::facts::ErrorTotal;
 use super::file::FileError;
 use super::kind::Kind;
 
@@ -29,15 +30,13 @@ pub enum Problem {
     Value,
     /// Another family of the files has the name, or a series of another mode.
     Clash,
-    /// A limit keeps the series out.
-    Limit,
     /// What counts already on disk could not be removed.
     Reap,
 }
 
 impl Problem {
     /// Every problem.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 11] = [
         Self::Directory,
         Self::Name,
         Self::Unreadable,
@@ -48,7 +47,6 @@ impl Problem {
         Self::Key,
         Self::Value,
         Self::Clash,
-        Self::Limit,
         Self::Reap,
     ];
 
@@ -66,7 +64,6 @@ impl Problem {
             Self::Key => "key",
             Self::Value => "value",
             Self::Clash => "clash",
-            Self::Limit => "limit",
             Self::Reap => "reap",
         }
     }
@@ -87,7 +84,6 @@ impl Problem {
             Self::Clash => {
                 "the name belongs to a family of another type, or to a gauge of another mode"
             }
-            Self::Limit => "a limit keeps a series out",
             Self::Reap => "a file that is no longer needed cannot be removed",
         }
     }
@@ -106,28 +102,14 @@ impl From<FileError> for Problem {
 /// Problems are told of in the log so often; later ones are counted.
 const MAX_TOLD: u32 = 50;
 
-/// The last problems that are kept for people.
-const MAX_KEPT: usize = 20;
-
 /// Clashes that are kept.
 const MAX_CLASHES: usize = 1000;
-
-/// One problem as people are told of it.
-#[derive(Clone, Debug)]
-pub struct Note {
-    /// What it is.
-    pub problem: Problem,
-    /// Of which file or directory.
-    pub path: String,
-    /// More about it: a key, or what the system said.
-    pub detail: String,
-}
 
 /// All that was wrong.
 #[derive(Debug, Default)]
 pub struct Problems {
-    counts: BTreeMap<Problem, u64>,
-    notes: Vec<Note>,
+    /// And the last one, for people.
+    counts: BTreeMap<Problem, (u64, String)>,
     told: u32,
     clashes: BTreeMap<String, (Kind, Kind)>,
 }
@@ -135,13 +117,12 @@ pub struct Problems {
 impl Problems {
     /// Counts a problem and tells of it. The caller does so once for each, not once for each look.
     pub fn note(&mut self, problem: Problem, path: &Path, detail: &str) {
-        *self.counts.entry(problem).or_default() += 1;
         let detail: String = detail.chars().take(200).collect();
         let path = path.display().to_string();
+        let reason = problem.words();
         if self.told < MAX_TOLD {
             self.told += 1;
-            let reason = problem.words();
-            tracing::warn!(path, detail, "Not everything in a worker's file counts: {reason}.");
+            tracing::warn!(path, detail, "Not everything in workers' files counts: {reason}.");
             if self.told == MAX_TOLD {
                 tracing::warn!(
                     "More problems of workers' files are counted, not logged: see \
@@ -149,10 +130,13 @@ impl Problems {
                 );
             }
         }
-        if self.notes.len() == MAX_KEPT {
-            self.notes.remove(0);
-        }
-        self.notes.push(Note { problem, path, detail });
+        let (total, last) = self.counts.entry(problem).or_default();
+        *total += 1;
+        *last = if detail.is_empty() {
+            format!("{path}: {reason}")
+        } else {
+            format!("{path}: {reason} ({detail})")
+        };
     }
 
     /// Remembers that a family of the first kind has kept one of the second out.
@@ -162,15 +146,15 @@ impl Problems {
         }
     }
 
-    /// How many there were of each kind, the impossible ones left out.
-    pub fn counts(&self) -> impl Iterator<Item = (Problem, u64)> + '_ {
-        self.counts.iter().map(|(problem, count)| (*problem, *count))
-    }
-
-    /// The last ones.
+    /// How many there were of each kind that came up, and the last of each.
     #[must_use]
-    pub fn notes(&self) -> &[Note] {
-        &self.notes
+    pub fn totals(&self) -> Vec<ErrorTotal> {
+        let totals = self.counts.iter().map(|(problem, (total, last))| ErrorTotal {
+            reason: problem.as_str(),
+            total: *total,
+            last: Some(last.clone()),
+        });
+        totals.collect()
     }
 
     /// Families that are there as the first kind, and were wanted as the second as well.

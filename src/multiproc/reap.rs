@@ -42,13 +42,12 @@ impl Directory {
         }
     }
 
-    /// Removes the files that were settled when the state was saved; how many.
-    pub fn reap(&mut self, problems: &mut Problems) -> u64 {
-        let mut reaped = 0;
+    /// Removes the files that were settled when the state was saved.
+    pub fn reap(&mut self, problems: &mut Problems) {
         if !self.is_ours {
-            return 0;
+            return;
         }
-        let Ok(handle) = File::open(&self.path) else { return 0 };
+        let Ok(handle) = File::open(&self.path) else { return };
         for member in self.members.values_mut().filter(|member| member.is_saved) {
             let pid = self.workers.get(&member.worker).filter(|worker| worker.is_final());
             let Some(pid) = pid.and_then(Worker::pid) else { continue };
@@ -58,7 +57,7 @@ impl Directory {
             // Once is enough, whatever comes of it; the next save marks it again.
             member.is_saved = false;
             match remove(&handle, &member.name, pid) {
-                Ok(is_gone) => reaped += u64::from(is_gone),
+                Ok(is_gone) => self.reaped_files += u64::from(is_gone),
                 Err(error) => {
                     let path = self.path.join(&*member.name);
                     problems.note(Problem::Reap, &path, &error.to_string());
@@ -66,7 +65,6 @@ impl Directory {
                 }
             }
         }
-        reaped
     }
 }
 

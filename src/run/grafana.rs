@@ -7,7 +7,6 @@ use tracing::{info, warn};
 
 use super::inventory::Inventories;
 use super::site::Site;
-use crate::aggregate::Registry;
 use crate::compat::Compat;
 use crate::config;
 use crate::grafana::client::Client;
@@ -75,7 +74,6 @@ impl Connected {
     #[must_use]
     pub fn keeper(self, site: &Site) -> Keeper {
         let live = Live {
-            registry: Arc::clone(site.registry()),
             inventories: Arc::clone(site.inventories()),
             recipe: self.recipe,
             first_uid: self.first_uid,
@@ -87,7 +85,6 @@ impl Connected {
 /// What this server exposes, and how dashboards are made of it.
 #[derive(Debug)]
 struct Live {
-    registry: Arc<Registry>,
     inventories: Arc<Inventories>,
     recipe: Recipe,
     first_uid: String,
@@ -95,7 +92,7 @@ struct Live {
 
 impl Source for Live {
     fn changes(&self) -> u64 {
-        self.registry.vectors().map(|(_, count)| count).sum()
+        self.inventories.changes()
     }
 
     fn inventory(&self) -> Arc<Inventory> {

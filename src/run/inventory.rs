@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::reload::Reloader;
-use crate::aggregate::Registry;
+use crate::expose::own::Sources;
 use crate::grafana::Inventory;
 use crate::status::Watch;
 use crate::status::kept::Kept;
@@ -11,18 +11,26 @@ use crate::status::kept::Kept;
 /// Where inventories come from.
 #[derive(Debug)]
 pub struct Inventories {
-    registry: Arc<Registry>,
+    sources: Arc<Sources>,
     reloader: Arc<Reloader>,
     watch: Arc<Watch>,
     last: Kept<Inventory>,
 }
 
 impl Inventories {
-    /// Inventories of a registry, under the rules in force.
+    /// Inventories of what is shown, under the rules in force.
     #[must_use]
-    pub fn new(registry: &Arc<Registry>, reloader: &Arc<Reloader>, watch: &Arc<Watch>) -> Self {
-        let (registry, reloader) = (Arc::clone(registry), Arc::clone(reloader));
-        Self { registry, reloader, watch: Arc::clone(watch), last: Kept::default() }
+    pub fn new(sources: &Arc<Sources>, reloader: &Arc<Reloader>, watch: &Arc<Watch>) -> Self {
+        let (sources, reloader) = (Arc::clone(sources), Arc::clone(reloader));
+        Self { sources, reloader, watch: Arc::clone(watch), last: Kept::default() }
+    }
+
+    /// A number that is another one when families or labels may have come.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        let vectors: u64 = self.sources.registry.vectors().map(|(_, count)| count).sum();
+        let in_files = self.sources.multiproc.as_ref().map(|files| files.facts().families);
+        vectors + in_files.unwrap_or_default()
     }
 
     /// What is exposed now or was a moment ago. May take a second where there are a million series, so
@@ -30,8 +38,9 @@ impl Inventories {
     #[must_use]
     pub fn get(&self) -> Arc<Inventory> {
         self.last.get(|| {
-            let reading = self.registry.read(self.watch.now_millis());
-            Inventory::of_reading(&reading, &self.reloader.rules())
+            let reading = self.sources.registry.read(self.watch.now_millis());
+            let joined = self.sources.joined(&reading);
+            Inventory::of_reading(&reading, &joined, &self.reloader.rules())
         })
     }
 }

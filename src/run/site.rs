@@ -14,8 +14,9 @@ use crate::aggregate::Registry;
 use crate::compat::Compat;
 use crate::explain::Explainer;
 use crate::expose::Page;
-use crate::expose::own::{self, Sources};
-use crate::expose::walk::walk;
+use crate::expose::joined::{ClashLog, Joined};
+use crate::expose::own::{self, OwnFamily, Sources};
+use crate::expose::walk::{Beside, walk_joined};
 use crate::grafana::panels::health::Exporter;
 use crate::grafana::sync::Status;
 use crate::map::ttl::Ttls;
@@ -30,7 +31,8 @@ const GRAFANA_PATH: &str = "/api/v1/grafana";
 /// What HTTP requests reach.
 #[derive(Debug)]
 pub struct Site {
-    sources: Sources,
+    sources: Arc<Sources>,
+    clash_log: ClashLog,
     reloader: Arc<Reloader>,
     inventories: Arc<Inventories>,
     watch: Arc<Watch>,
@@ -59,11 +61,13 @@ impl Site {
         quit: Arc<Notify>,
     ) -> Self {
         let is_ready = AtomicBool::new(false);
-        let inventories = Inventories::new(&sources.registry, &reloader, &watch);
+        let sources = Arc::new(sources);
+        let inventories = Inventories::new(&sources, &reloader, &watch);
         let inventories = Arc::new(inventories);
         let (parse, ttl) = (parse::Options::new(sources.compat), Ttls::default());
         Self {
             sources,
+            clash_log: ClashLog::default(),
             reloader,
             inventories,
             watch,
@@ -148,6 +152,28 @@ impl Site {
         self.sources.telemetry.totals().get(Stat::Lines)
     }
 
+    /// Our own families, sorted by name.
+    fn own_families(&self, joined: &Joined) -> Vec<OwnFamily> {
+        let mut own = own::families(&self.sources);
+        if let Some(status) = &self.grafana {
+            own.extend(status.families());
+        }
+        if let Some(guard) = &self.guard {
+            own.extend(own::web_config(guard.is_current(), guard.failures()));
+        }
+        if self.sources.compat == Compat::Extended {
+            own.extend(self.watch.families());
+        }
+        if let Some(files) = &self.sources.multiproc {
+            let facts = files.facts();
+            let clashes = || facts.clashes.iter().chain(joined.clashes());
+            self.clash_log.note(clashes());
+            own.extend(own::multiproc::families(&facts, clashes()));
+        }
+        own.sort_unstable_by_key(|family| family.name);
+        own
+    }
+
     /// Everything that the API and the status page tell of.
     fn view(&self) -> View<'_> {
         View {
@@ -169,22 +195,16 @@ impl Backend for Site {
         }
         let rules = self.reloader.rules();
         page.set_units(Arc::new(move |name| rules.unit(name)));
-        let mut own = own::families(&self.sources);
-        if let Some(status) = &self.grafana {
-            own.extend(status.families());
-        }
-        if let Some(guard) = &self.guard {
-            own.extend(own::web_config(guard.is_current(), guard.failures()));
-        }
-        if self.sources.compat == Compat::Extended {
-            own.extend(self.watch.families());
-        }
-        own.sort_unstable_by_key(|family| family.name);
         let registry = &self.sources.registry;
         let clock = self.watch.clock();
         let began_millis = clock.now_millis();
         let read = || registry.read(clock.now_millis());
-        walk(read, &own, clock.start_unix_millis, page);
+        let first = read();
+        let joined = self.sources.joined(&first);
+        let own = self.own_families(&joined);
+        let start_unix_millis = clock.start_unix_millis;
+        let beside = Beside { own: &own, joined: &joined, start_unix_millis };
+        walk_joined(first, read, beside, page);
         if page.is_open() && page.shows_all() {
             registry.scraped(began_millis);
         }

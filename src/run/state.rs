@@ -15,7 +15,7 @@ use crate::config::Config;
 use crate::expose::own;
 use crate::ingest::{self, Ingest};
 use crate::map::Rules;
-use crate::multiproc::Multiproc;
+use crate::multiproc::{Admission, Multiproc};
 use crate::state::clock::unix_millis;
 use crate::state::codec::Packing;
 use crate::state::{Clock, Head, Restored, Snapshot, Source, StateError, StateFile};
@@ -128,10 +128,10 @@ impl Beginning {
         };
         let ingest = |_| Ingest::new(lane.clone(), &registry, &telemetry);
         let ingests = (0..lanes).map(ingest).collect();
-        let multiproc = config
-            .multiproc
-            .clone()
-            .map(|files| Arc::new(Multiproc::new(files, clock.start, Box::new(|_, _| true))));
+        let multiproc = config.multiproc.clone().map(|files| {
+            let admission = Admission::new(&config.limits.intake.limits, &registry, &telemetry);
+            Arc::new(Multiproc::new(files, clock.start, admission))
+        });
         let source = Source { registry, telemetry, multiproc, clock, member_seed, handovers: 0 };
         Self { ingests, source, unfinished: Vec::new() }
     }

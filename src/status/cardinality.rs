@@ -6,14 +6,15 @@
 
 use std::collections::{HashMap, HashSet};
 use std::hash::BuildHasher;
-use std::sync::Arc;
 
 use foldhash::fast::{FixedState, RandomState};
 use serde::Serialize;
 
-use crate::aggregate::view::FamilyView;
+use super::any::{AnyFamily, families_of};
 use crate::aggregate::{Reading, label_pairs};
+use crate::expose::Joined;
 use crate::grafana::inventory::unescaped;
+use crate::multiproc::Source;
 
 /// Families that are told of.
 const MAX_FAMILIES: usize = 20;
@@ -49,6 +50,8 @@ pub struct FamilyCardinality {
     pub name: String,
     /// Its type.
     pub kind: &'static str,
+    /// Where it comes from.
+    pub source: Source,
     /// Its series.
     pub series: u64,
     /// How many of them were looked at for their labels.
@@ -78,38 +81,33 @@ pub struct ValueCardinality {
 }
 
 impl Cardinality {
-    /// What a reading shows.
+    /// What is shown of a reading and of workers' files.
     #[must_use]
-    pub fn of(reading: &Reading) -> Self {
-        let mut families: Vec<(usize, &Arc<FamilyView>)> =
-            reading.view.families().iter().map(|view| (count(view), view)).collect();
-        let series = families.iter().map(|(series, _)| *series as u64).sum();
+    pub fn of(reading: &Reading, joined: &Joined) -> Self {
+        let mut families: Vec<AnyFamily<'_>> = families_of(reading, joined).collect();
+        let series = families.iter().map(|family| family.series() as u64).sum();
         let families_total = families.len() as u64;
-        families.sort_by_key(|(series, _)| std::cmp::Reverse(*series));
+        families.sort_by_cached_key(|family| std::cmp::Reverse(family.series()));
         families.truncate(MAX_FAMILIES);
         let mut left = MAX_LOOKED_AT;
-        let families = families.into_iter().map(|(series, view)| {
-            let looked_at = series.min(MAX_LOOKED_AT_EACH).min(left);
+        let families = families.into_iter().map(|any| {
+            let looked_at = any.series().min(MAX_LOOKED_AT_EACH).min(left);
             left -= looked_at;
-            family(view, series, looked_at)
+            family(any, looked_at)
         });
         Self { series, families_total, families: families.collect() }
     }
 }
 
-/// How many series a family has.
-pub(super) fn count(view: &FamilyView) -> usize {
-    view.blocks().map(<[_]>::len).sum()
-}
-
-fn family(view: &FamilyView, series: usize, looked_at: usize) -> FamilyCardinality {
+fn family(any: AnyFamily<'_>, looked_at: usize) -> FamilyCardinality {
     let mut labels: HashMap<&str, Values<'_>, RandomState> = HashMap::default();
+    let series = any.series();
     // Evenly over the family: its series are sorted, so the first ones are all alike.
     let step = series.div_ceil(looked_at.max(1));
     let mut seen = 0;
-    for one in view.series().step_by(step).take(looked_at) {
+    for one in any.labels().step_by(step).take(looked_at) {
         seen += 1;
-        for (name, value) in label_pairs(str::from_utf8(one.labels()).unwrap_or_default()) {
+        for (name, value) in label_pairs(one) {
             labels.entry(name).or_default().add(value);
         }
     }
@@ -118,8 +116,9 @@ fn family(view: &FamilyView, series: usize, looked_at: usize) -> FamilyCardinali
     labels.sort_by(|a, b| b.values.cmp(&a.values).then_with(|| a.name.cmp(&b.name)));
     labels.truncate(MAX_LABELS);
     FamilyCardinality {
-        name: view.family.name.to_string(),
-        kind: view.family.kind.as_str(),
+        name: any.name().to_owned(),
+        kind: any.kind().as_str(),
+        source: any.source(),
         series: series as u64,
         looked_at: seen,
         labels,
@@ -174,7 +173,7 @@ mod tests {
             let half = if n % 2 == 0 { "a" } else { "b" };
             add(&registry, "wild", &format!("wild{{half=\"{half}\",user=\"{n}\"}}"));
         }
-        let told = Cardinality::of(&registry.read(0));
+        let told = Cardinality::of(&registry.read(0), &Joined::default());
         assert_eq!((told.series, told.families_total), (501, 2));
         let wild = &told.families[0];
         assert_eq!((wild.name.as_str(), wild.series, wild.looked_at), ("wild", 500, 500));
@@ -193,7 +192,7 @@ mod tests {
                 (0..30).map(|label| format!("l{label:02}=\"{long}{n}\"")).collect();
             add(&registry, &format!("f{n}"), &format!("f{n}{{{}}}", labels.join(",")));
         }
-        let told = Cardinality::of(&registry.read(0));
+        let told = Cardinality::of(&registry.read(0), &Joined::default());
         assert_eq!((told.families.len(), told.families[0].labels.len()), (20, 10));
         assert!(serde_json::to_string(&told).unwrap().len() < 100_000);
     }

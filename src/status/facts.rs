@@ -11,6 +11,7 @@ use super::{LOSS_WINDOW, Now, Watch};
 use crate::compat::Compat;
 use crate::grafana::sync::status::Facts as GrafanaFacts;
 use crate::map::{Action, Rules};
+use crate::multiproc::Facts as FilesFacts;
 
 /// Rules that are listed at most; the busiest of more.
 const MAX_RULES: usize = 500;
@@ -30,6 +31,8 @@ pub struct Setting<'a> {
     pub mapping: Mapping,
     /// How the keeping of dashboards goes, where there is a Grafana.
     pub grafana: Option<GrafanaFacts>,
+    /// How the reading of workers' files goes, where there are any.
+    pub files: Option<FilesFacts>,
 }
 
 /// The server in numbers.
@@ -73,6 +76,8 @@ pub struct Facts {
     pub process: Process,
     /// How the keeping of dashboards goes; null without `--grafana.url`.
     pub grafana: Option<GrafanaFacts>,
+    /// How the reading of workers' files goes; null without `--multiproc.dir`.
+    pub files: Option<FilesFacts>,
     /// The last ten minutes in steps of five seconds.
     pub history: History,
 }
@@ -247,6 +252,7 @@ impl Facts {
             rules_left_out,
             process: process(now),
             grafana: setting.grafana,
+            files: setting.files,
             history: History {
                 accepted: rates_of(now, Track::Accepted),
                 rejected: rates_of(now, Track::Rejected),

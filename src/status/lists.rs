@@ -7,12 +7,13 @@ use foldhash::fast::RandomState;
 use serde::Serialize;
 
 use super::Watch;
-use super::cardinality::count;
+use super::any::{AnyFamily, families_of};
 use super::names::Rates;
-use crate::aggregate::view::{FamilyView, View};
+use crate::aggregate::view::View;
 use crate::aggregate::{Reading, label_pairs};
-use crate::expose::own;
+use crate::expose::{Joined, own};
 use crate::map::escape::escape_name;
+use crate::multiproc::{Clash, Source};
 use crate::parse::Reason;
 use crate::state::Clock;
 use crate::telemetry::insight::Sighting;
@@ -161,13 +162,17 @@ impl Unmapped {
     }
 }
 
-/// Names that came with two types.
+/// Names that came with two types, or from two sources.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Conflicts {
     /// How many pairs of name and type were refused.
     pub conflicts_total: u64,
     /// Those refused most often.
     pub conflicts: Vec<ConflictEntry>,
+    /// How many families are left out since another source has their name.
+    pub clashes_total: u64,
+    /// The first of them.
+    pub clashes: Vec<Clash>,
 }
 
 /// A name that came with a type that is not its family's.
@@ -224,7 +229,16 @@ impl Conflicts {
             }
         };
         let conflicts = all.into_iter().take(MAX_ENTRIES).map(entry).collect();
-        Self { conflicts_total, conflicts }
+        Self { conflicts_total, conflicts, ..Self::default() }
+    }
+
+    /// The same with the families that are left out since another source has their name.
+    #[must_use]
+    pub fn with_clashes(mut self, mut clashes: Vec<Clash>) -> Self {
+        self.clashes_total = clashes.len() as u64;
+        clashes.truncate(MAX_ENTRIES);
+        self.clashes = clashes;
+        self
     }
 }
 
@@ -259,6 +273,8 @@ pub struct Row {
     pub name: String,
     /// Its type.
     pub kind: &'static str,
+    /// Where it comes from.
+    pub source: Source,
     /// Its help.
     pub help: String,
     /// The names of its labels, as far as its first and last series have them.
@@ -279,9 +295,9 @@ pub struct Families {
 }
 
 impl Families {
-    /// The families of a reading. The cost is a look at each block of series.
+    /// The families that are shown. The cost is a look at each block of series.
     #[must_use]
-    pub fn of(reading: &Reading, rates: &Rates) -> Self {
+    pub fn of(reading: &Reading, joined: &Joined, rates: &Rates) -> Self {
         let mut marks: HashMap<String, Vec<Mark>, RandomState> = HashMap::default();
         for name in &rates.counts.names {
             let family = match name.sort {
@@ -290,29 +306,37 @@ impl Families {
             };
             marks.entry(family).or_default().push(name.mark);
         }
-        let families = reading.view.families();
-        let rows = families.iter().take(MAX_FAMILIES);
-        let rows = rows.map(|view| row(view, marks.remove(&*view.family.name).unwrap_or_default()));
-        Self { rows: rows.collect(), total: families.len() as u64 }
+        let mut families: Vec<AnyFamily<'_>> = families_of(reading, joined).collect();
+        families.sort_by_key(|family| family.name());
+        let total = families.len() as u64;
+        let rows = families.into_iter().take(MAX_FAMILIES).map(|family| {
+            let marks = match family.source() {
+                Source::Statsd => marks.remove(family.name()).unwrap_or_default(),
+                // What clients send under that name goes elsewhere.
+                Source::Files | Source::Tallyd => Vec::new(),
+            };
+            row(family, marks)
+        });
+        Self { rows: rows.collect(), total }
     }
 }
 
-fn row(view: &FamilyView, marks: Vec<Mark>) -> Row {
-    let last = view.blocks().last().and_then(<[_]>::last);
+fn row(family: AnyFamily<'_>, marks: Vec<Mark>) -> Row {
     let mut labels = Vec::new();
-    for series in view.series().take(1).chain(last) {
-        for (name, _) in label_pairs(str::from_utf8(series.labels()).unwrap_or_default()) {
+    for series in family.outer_labels() {
+        for (name, _) in label_pairs(series) {
             if !labels.iter().any(|known| known == name) {
                 labels.push(name.to_owned());
             }
         }
     }
     Row {
-        name: view.family.name.to_string(),
-        kind: view.family.kind.as_str(),
-        help: view.family.help.to_string(),
+        name: family.name().to_owned(),
+        kind: family.kind().as_str(),
+        source: family.source(),
+        help: family.help().to_owned(),
         labels,
-        series: count(view) as u64,
+        series: family.series() as u64,
         marks,
     }
 }
@@ -357,7 +381,7 @@ mod tests {
         marking.name(FIRST_GENERATION, NameSort::Unmapped, "a.b").unwrap();
         marking.name(FIRST_GENERATION, NameSort::Family, "a_b").unwrap();
         let rates = bench.watch.rates();
-        let families = Families::of(&bench.registry.read(0), &rates);
+        let families = Families::of(&bench.registry.read(0), &Joined::default(), &rates);
         let marks: Vec<_> = families.rows.iter().map(|row| row.marks.len()).collect();
         assert_eq!((marks, families.total), (vec![2, 0], 2));
     }

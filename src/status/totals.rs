@@ -106,7 +106,7 @@ impl TotalsAt {
             (Track::ClientOther, super::loss::dropped_otherwise(clients)),
             (Track::ClientMetrics, clients.get(ClientStat::MetricsDroppedOnReceive)),
             (Track::CpuMillis, cpu_millis().unwrap_or_default()),
-            (Track::Series, registry.len() as u64),
+            (Track::Series, registry.len_of_all() as u64),
         ] {
             at.set(track, total);
         }

@@ -10,11 +10,13 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crate::chart::figure::{Figure, Unit};
 use crate::explain::Explanation;
+use crate::multiproc::Source;
 use crate::status::cardinality::Cardinality;
 use crate::status::facts::Facts;
 use crate::status::lists::{Conflicts, Errors, Unmapped};
 
 mod families;
+mod files;
 mod lists;
 mod overview;
 mod spark;
@@ -109,6 +111,8 @@ pub struct Family {
     pub name: String,
     /// Its type.
     pub kind: &'static str,
+    /// Where it comes from.
+    pub source: Source,
     /// Its help.
     pub help: String,
     /// The names of its labels.
@@ -171,6 +175,7 @@ impl Model<'_> {
         let sections = [
             ("#try", "Try a line"),
             ("#families", "Families"),
+            ("#files", "Workers' files"),
             ("#unmapped", "Unmapped names"),
             ("#errors", "Bad lines"),
             ("#conflicts", "Conflicts"),
@@ -178,6 +183,9 @@ impl Model<'_> {
             ("#rules", "Rules"),
             ("#dashboards", "Dashboards"),
         ];
+        // Without files there is no such section.
+        let is_there = |target: &str| target != "#files" || self.facts.files.is_some();
+        let sections = sections.into_iter().filter(|(target, _)| is_there(target));
         html! {
             header {
                 div.top {
@@ -204,6 +212,7 @@ impl Model<'_> {
             (overview::receiving(self.facts))
             (trial::section(self.query, self.explanation))
             (families::section(&self.families, self.query))
+            @if let Some(facts) = &self.facts.files { (files::files(facts)) }
             (lists::unmapped(self.unmapped))
             (lists::errors(self.errors, self.facts))
             (lists::conflicts(self.conflicts))
@@ -336,6 +345,8 @@ mod tests {
     use crate::aggregate::Registry;
     use crate::compat::Compat;
     use crate::map::Rules;
+    use crate::multiproc::facts::{Directory, ErrorTotal};
+    use crate::multiproc::{Clash, Facts as FilesFacts};
     use crate::net::KernelDrops;
     use crate::state::Clock;
     use crate::status::Watch;
@@ -412,7 +423,7 @@ mod tests {
             families: Families { shown, matching: 1, total: 1 },
             unmapped: &unmapped,
             errors: &Errors { errors: vec![error; count], ..Errors::default() },
-            conflicts: &Conflicts::default(),
+            conflicts: &Conflicts::default().with_clashes(vec![clash(&text); count]),
             cardinality: &Cardinality::default(),
             dashboards: &[],
             telemetry_path: "/m/\"x",
@@ -426,6 +437,7 @@ mod tests {
         Family {
             name: text.to_owned(),
             kind: "counter",
+            source: Source::Files,
             help: text.to_owned(),
             labels: vec![text.to_owned(); 30],
             series: 1,
@@ -448,7 +460,36 @@ mod tests {
             limits: Limits { series: Some(1), full: vec![full; count] },
             mapping: Mapping { file, last_error, ..Mapping::default() },
             grafana: None,
+            files: Some(files(text, count)),
         };
         Facts::of(&watch, &watch.now(), &watch.rates(), setting)
+    }
+
+    fn files(text: &str, count: usize) -> FilesFacts {
+        let text = || text.to_owned();
+        let directory = Directory {
+            path: text(),
+            name: Some(text()),
+            problem: Some(text()),
+            ..Directory::default()
+        };
+        let error = ErrorTotal { reason: "truncated", total: 1, last: Some(text()) };
+        FilesFacts {
+            directories: vec![directory; count],
+            errors: vec![error; count.min(20)],
+            ..FilesFacts::default()
+        }
+    }
+
+    fn clash(text: &str) -> Clash {
+        Clash {
+            metric: text.to_owned(),
+            kind: "gauge",
+            source: Source::Files,
+            file: Some(text.to_owned()),
+            owner: text.to_owned(),
+            owner_kind: "counter",
+            owner_source: Source::Statsd,
+        }
     }
 }

@@ -1,10 +1,12 @@
-//! The inventory of a running server, from its own registry.
+//! The inventory of a running server, from its own registry and from workers' files.
 
 use super::labels::Collector;
 use super::{Family, Inventory, Kind};
 use crate::aggregate::view::FamilyView;
 use crate::aggregate::{FamilyKind, Reading, SeriesSpec};
+use crate::expose::Joined;
 use crate::map::Rules;
+use crate::multiproc::layout::{FamilyLayout, Parts};
 
 impl Inventory {
     /// What is on a page of this moment; units, and which rule it comes from, as the rules in
@@ -12,10 +14,10 @@ impl Inventory {
     ///
     /// The cost is a look at each series.
     #[must_use]
-    pub fn of_reading(reading: &Reading, rules: &Rules) -> Self {
+    pub fn of_reading(reading: &Reading, joined: &Joined, rules: &Rules) -> Self {
         let known = Self::of_rules(rules).inventory;
         let families = reading.view.families().iter();
-        let families = families.map(|view| {
+        let families = families.filter(|view| joined.shows(&view.family)).map(|view| {
             let mut family = family(reading, view);
             let place = known.families.binary_search_by(|rule| rule.name.cmp(&family.name));
             if let Some(rule) = place.ok().and_then(|place| known.families.get(place)) {
@@ -24,7 +26,45 @@ impl Inventory {
             }
             family
         });
-        Self { families: families.collect() }
+        let mut families: Vec<Family> = families.collect();
+        if !joined.files().is_empty() {
+            families.extend(joined.files().iter().map(|layout| of_files(layout)));
+            families.sort_by(|a, b| a.name.cmp(&b.name));
+        }
+        Self { families }
+    }
+}
+
+/// A family of workers' files. No rule has made it, and its unit shows in its name, if anywhere.
+fn of_files(layout: &FamilyLayout) -> Family {
+    let mut labels = Collector::default();
+    layout.series.iter().for_each(|series| labels.add(&series.labels));
+    let bounds = || {
+        let of_series = layout.series.iter().filter_map(|series| match &series.parts {
+            Parts::Histogram { bounds, .. } => Some(bounds),
+            _ => None,
+        });
+        let mut different: Vec<_> = of_series.collect();
+        different.dedup();
+        let mut bounds: Vec<f64> =
+            different.iter().flat_map(|these| these.iter().copied()).collect();
+        bounds.sort_by(f64::total_cmp);
+        bounds.dedup();
+        bounds
+    };
+    Family {
+        name: layout.name.to_string(),
+        help: layout.help.to_string(),
+        kind: match layout.kind {
+            FamilyKind::Counter => Kind::Counter,
+            FamilyKind::Gauge | FamilyKind::Set => Kind::Gauge,
+            FamilyKind::Histogram => Kind::Histogram { bounds: bounds(), native: false },
+            FamilyKind::Summary => Kind::Summary { quantiles: Vec::new() },
+        },
+        unit: None,
+        rule: None,
+        labels: labels.finish(""),
+        series: Some(layout.series.len() as u64),
     }
 }
 
@@ -100,7 +140,7 @@ mod tests {
         }
         let mapping = b"mappings:\n- {match: t.*, name: t, unit: bytes, labels: {a: $1}}\n";
         let rules = Rules::parse(mapping, "m.yml".as_ref(), Compat::Extended).unwrap().rules;
-        let inventory = Inventory::of_reading(&registry.read(0), &rules);
+        let inventory = Inventory::of_reading(&registry.read(0), &Joined::default(), &rules);
         let [hits, timer] = &inventory.families[..] else { panic!("{inventory:?}") };
         assert_eq!(
             (hits.name.as_str(), &hits.kind, hits.series),

@@ -54,6 +54,7 @@ impl View<'_> {
         let shown = rows.into_iter().take(MAX_FAMILIES).map(|(rate, row)| Family {
             name: row.name.clone(),
             kind: row.kind,
+            source: row.source,
             help: row.help.clone(),
             labels: row.labels.clone(),
             series: row.series,
@@ -77,7 +78,7 @@ impl View<'_> {
             });
             return known.collect();
         }
-        if self.sources.registry.len() > MAX_SERIES {
+        if self.sources.registry.len_of_all() > MAX_SERIES {
             return Vec::new();
         }
         let options = Options { exporter: Exporter::Tallyd, ..Options::default() };

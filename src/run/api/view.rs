@@ -47,18 +47,25 @@ impl View<'_> {
             limits: self.limits(),
             mapping: self.mapping(),
             grafana: self.grafana.map(Status::facts),
+            files: self.sources.multiproc.as_ref().map(|files| files.facts()),
         };
         Facts::of(self.watch, &self.watch.now(), &self.watch.rates(), setting)
     }
 
     fn limits(&self) -> Limits {
         let used = self.sources.registry.limit_use(MAX_FULL_FAMILIES);
-        let full = used.families.into_iter().map(|full| FullFamily {
-            family: full.name.to_string(),
-            series: full.series as u64,
-            label: full.label.into(),
-        });
-        Limits { series: used.most_series.map(|most| most as u64), full: full.collect() }
+        let in_files = self.sources.multiproc.as_ref().map(|files| files.facts().full);
+        let full = used.families.into_iter().chain(in_files.unwrap_or_default());
+        let mut full: Vec<FullFamily> = full
+            .map(|full| FullFamily {
+                family: full.name.to_string(),
+                series: full.series as u64,
+                label: full.label.into(),
+            })
+            .collect();
+        full.sort_by_key(|full| std::cmp::Reverse(full.series));
+        full.truncate(MAX_FULL_FAMILIES);
+        Limits { series: used.most_series.map(|most| most as u64), full }
     }
 
     fn mapping(&self) -> Mapping {
@@ -92,18 +99,26 @@ impl View<'_> {
     /// `GET /api/v1/conflicts`
     pub(in crate::run) fn conflicts(&self) -> Conflicts {
         let reading = self.sources.registry.read(self.watch.now_millis());
-        Conflicts::of(self.watch, &reading.view, self.watch.clock())
+        let conflicts = Conflicts::of(self.watch, &reading.view, self.watch.clock());
+        let Some(files) = &self.sources.multiproc else { return conflicts };
+        let mut clashes = self.sources.joined(&reading).clashes().to_vec();
+        clashes.extend(files.facts().clashes);
+        conflicts.with_clashes(clashes)
     }
 
     /// `GET /api/v1/cardinality`
     pub(in crate::run) fn cardinality(&self) -> Arc<Cardinality> {
-        let read = || self.sources.registry.read(self.watch.now_millis());
-        self.overview.cardinality.get(|| Cardinality::of(&read()))
+        self.overview.cardinality.get(|| {
+            let reading = self.sources.registry.read(self.watch.now_millis());
+            Cardinality::of(&reading, &self.sources.joined(&reading))
+        })
     }
 
     /// The families by name.
     pub(in crate::run) fn families(&self, rates: &Rates) -> Arc<Families> {
-        let read = || self.sources.registry.read(self.watch.now_millis());
-        self.overview.families.get(|| Families::of(&read(), rates))
+        self.overview.families.get(|| {
+            let reading = self.sources.registry.read(self.watch.now_millis());
+            Families::of(&reading, &self.sources.joined(&reading), rates)
+        })
     }
 }

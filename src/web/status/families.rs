@@ -4,6 +4,7 @@ use maud::{Markup, html};
 
 use super::spark::sparkline;
 use super::{Families, Family, Query, Sort, brief, number, rate, table};
+use crate::multiproc::Source;
 
 /// The table with its filter.
 pub(super) fn section(families: &Families, query: &Query) -> Markup {
@@ -73,7 +74,10 @@ fn row(family: &Family) -> Markup {
                     div.small.soft { (brief(&family.help, 200)) }
                 }
             }
-            td { span.tag { (family.kind) } }
+            td {
+                span.tag { (family.kind) }
+                @if family.source == Source::Files { " " span.tag { "files" } }
+            }
             td { span.labels { (brief(&labels.join(", "), 200)) } }
             td.n { (number(family.series)) }
             td.n {

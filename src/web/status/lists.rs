@@ -3,6 +3,7 @@
 use maud::{Markup, html};
 
 use super::{Dashboard, ago, brief, number, rate, table};
+use crate::multiproc::Clash;
 use crate::status::cardinality::{
     Cardinality, FamilyCardinality, LabelCardinality, ValueCardinality,
 };
@@ -19,7 +20,7 @@ const MAX_RULES: usize = 100;
 const LINE_CHARS: usize = 200;
 
 /// A section that is kept up to date.
-fn section(id: &str, title: &str, content: &Markup) -> Markup {
+pub(super) fn section(id: &str, title: &str, content: &Markup) -> Markup {
     html! {
         section id=(id) aria-labelledby=(format!("{id}-title")) data-live {
             h2 id=(format!("{id}-title")) { (title) }
@@ -118,6 +119,13 @@ pub(super) fn conflicts(conflicts: &Conflicts) -> Markup {
             }))
             (rest(conflicts.conflicts.len().min(MAX_SHOWN), conflicts.conflicts_total, "conflicts"))
         }
+        @if !conflicts.clashes.is_empty() {
+            p { "Left out, since another source has the name:" }
+            (table("Names of two sources", &[("Left out", false), ("Shown", false)], &html! {
+                @for clash in conflicts.clashes.iter().take(MAX_SHOWN) { (clash_row(clash)) }
+            }))
+            (rest(conflicts.clashes.len().min(MAX_SHOWN), conflicts.clashes_total, "conflicts"))
+        }
     };
     section("conflicts", "Conflicts", &content)
 }
@@ -145,6 +153,22 @@ fn conflict_row(conflict: &ConflictEntry) -> Markup {
                 }
             }
             td.n { (number(conflict.count)) }
+        }
+    }
+}
+
+fn clash_row(clash: &Clash) -> Markup {
+    html! {
+        tr data-key=(format!("{} {}", clash.source.as_str(), brief(&clash.metric, 300))) {
+            th scope="row" {
+                code { (brief(&clash.metric, LINE_CHARS)) } " "
+                span.tag.bad { (clash.kind) } " of " (clash.source.as_str())
+                @if let Some(file) = &clash.file { div.small.soft { (brief(file, 200)) } }
+            }
+            td.wide {
+                code { (brief(&clash.owner, LINE_CHARS)) } " "
+                span.tag { (clash.owner_kind) } " of " (clash.owner_source.as_str())
+            }
         }
     }
 }
