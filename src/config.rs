@@ -27,6 +27,7 @@ pub mod limits;
 pub mod multiproc;
 pub mod listen;
 pub mod state;
+pub mod workers;
 pub mod cli;
 
 pub use cli::{Cli, Request};
@@ -71,6 +72,8 @@ pub struct Config {
     pub restarts: Restarts,
     /// Workers' files, where some are to be read.
     pub multiproc: Option<Multiproc>,
+    /// Whose workers are looked at.
+    pub workers: crate::workers::Config,
     /// The Grafana in which dashboards are kept, if there is one.
     pub grafana: Option<Grafana>,
 }
@@ -126,6 +129,9 @@ pub enum ConfigError {
     /// A source that `statsd_exporter` does not have.
     #[error("--multiproc.first needs --compat=extended: statsd_exporter reads no workers' files")]
     FirstInReference,
+    /// What the reference's page has no room for.
+    #[error("--workers.* needs --compat=extended: the reference's page has no workers")]
+    WorkersInReference,
     /// A name that Prometheus would not take, or keeps for itself.
     #[error(
         "{flag}: `{name}` cannot be the name of a label; write letters, digits and `_`, no digit \
@@ -200,6 +206,7 @@ impl TryFrom<Cli> for Config {
             },
             multiproc: cli.multiproc.checked(cli.compat, cli.restarts.keeps_state())?,
             restarts: cli.restarts.checked(),
+            workers: cli.workers.checked(cli.compat)?,
             grafana: cli.grafana.checked()?,
         })
     }

@@ -31,6 +31,7 @@ mod address;
 mod complaint;
 mod meminfo;
 mod drops;
+mod processes;
 mod relay;
 mod udp;
 mod unix;
@@ -52,6 +53,7 @@ pub use inherited::{InheritError, Inherited, Wanted};
 pub use listener::{Listener, Stream};
 pub use orders::Orders;
 pub use passed::{Passed, Passing, Spare, VARIABLE as HANDOVER_VARIABLE};
+pub use processes::Processes;
 pub(crate) use unix::parse_mode;
 pub use unix::{Access, UnixError};
 
@@ -173,6 +175,8 @@ pub struct Sockets {
     stream_limits: StreamLimits,
     compat: Compat,
     drops: KernelDrops,
+    /// Told of processes that send over Unix sockets, where somebody wants to know.
+    processes: Option<Arc<Processes>>,
 }
 
 impl Sockets {
@@ -192,6 +196,7 @@ impl Sockets {
             stream_limits: config.streams,
             compat: config.compat,
             drops: KernelDrops::default(),
+            processes: None,
         };
         for socket in inherited.datagrams {
             sockets.take_over(socket, config.read_buffer)?;
@@ -267,6 +272,12 @@ impl Sockets {
         self.drops.clone()
     }
 
+    /// Has the kernel tell from here on which processes send over Unix sockets, which it does for each
+    /// of their datagrams.
+    pub fn name_processes(&mut self) -> Arc<Processes> {
+        Arc::clone(self.processes.get_or_insert_default())
+    }
+
     /// Gives each lane its part: all UDP sockets in turns, the first the rest.
     fn deal(self, peers: &Peers, passing: &Arc<Mutex<Vec<Passing>>>) -> Vec<Inputs> {
         let lane = || Inputs {
@@ -275,6 +286,7 @@ impl Sockets {
             relay: self.relay.clone(),
             compat: self.compat,
             drops: self.drops.clone(),
+            processes: self.processes.clone(),
             passing: Arc::clone(passing),
         };
         let mut lanes: Vec<Inputs> = (0..self.lanes).map(|_| lane()).collect();

@@ -19,12 +19,13 @@ use crate::config::Config;
 use crate::expose::own::Sources;
 use crate::ingest::Order;
 use crate::map::{Rules, preset};
-use crate::net::{self, KernelDrops, Lanes, Listener, Orders, Passing, Spare};
+use crate::net::{self, KernelDrops, Lanes, Listener, Orders, Passing, Sockets, Spare};
 use crate::state::Source;
 use crate::state::codec::Packing;
 use crate::status::Watch;
 use crate::telemetry::log;
 use crate::web::{self, Guard};
+use crate::workers::{self, Roster};
 
 pub mod housekeeping;
 pub mod reload;
@@ -126,7 +127,8 @@ impl Server {
         guard: Option<Arc<Guard>>,
     ) -> anyhow::Result<Self> {
         let successor = Successor::new()?;
-        let Opened { sockets, web: listeners, spare, state } = sockets::open(config)?;
+        let Opened { mut sockets, web: listeners, spare, state } = sockets::open(config)?;
+        let workers = roster(&config.workers, &mut sockets);
         let file = state::claim(config)?;
         let Beginning { ingests, source, unfinished } =
             Beginning::new(config, &rules, state, file.as_ref())?;
@@ -143,7 +145,8 @@ impl Server {
         }
         let (registry, telemetry) = (&source.registry, &source.telemetry);
         let watch = Watch::new(telemetry, registry, &drops, (clock, orders.lanes()));
-        let housekeeping = Housekeeping::new(registry, &orders, (&drops, &watch), clock.start);
+        let housekeeping = Housekeeping::new(registry, &orders, (&drops, &watch), clock.start)
+            .with_workers(workers.clone());
         let housekeeping = Worker::start("housekeeping", move |stop| housekeeping.run(stop))?;
         let saver = file.map(|file| {
             let saver = Saver::new(file, source.clone(), config.restarts.state_interval);
@@ -156,7 +159,7 @@ impl Server {
             .with_intake(config.limits.intake.clone());
         let reloader = Arc::new(reloader);
         let quit = Arc::new(Notify::new());
-        let shown = shown(config, &source, &drops);
+        let shown = Sources { workers, ..shown(config, &source, &drops) };
         let site = Site::new(shown, Arc::clone(&reloader), watch, Arc::clone(&quit));
         let site = site.explaining_by(config.parse, config.ttl);
         let site = site.with_grafana(grafana.as_ref().map(Connected::status));
@@ -372,6 +375,13 @@ fn web_runtime() -> anyhow::Result<Runtime> {
         .context("cannot start the web server's threads")
 }
 
+/// The workers that are looked at, if any are.
+fn roster(config: &workers::Config, sockets: &mut Sockets) -> Option<Arc<Roster>> {
+    let is_wanted = *config != workers::Config::default();
+    let processes = config.unix_peers.is_some().then(|| sockets.name_processes());
+    is_wanted.then(|| Arc::new(Roster::new(config, processes)))
+}
+
 /// What the page is written from.
 fn shown(config: &Config, source: &Source, drops: &KernelDrops) -> Sources {
     Sources {
@@ -380,6 +390,7 @@ fn shown(config: &Config, source: &Source, drops: &KernelDrops) -> Sources {
         drops: drops.clone(),
         multiproc: source.multiproc.clone(),
         first: config.first,
+        workers: None,
         relay_target: config.net.relay.as_ref().map(|relay| relay.address.clone()),
         has_mapper_cache: config.mapping.cache.entries > 0,
         compat: config.compat,

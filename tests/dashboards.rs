@@ -34,7 +34,8 @@ fn dashboards_of_any_number_of_families_are_sound() {
         (41, Buckets::Auto),
         (500, Buckets::Both),
     ] {
-        let inventory = Inventory { families: (0..families).map(family).collect() };
+        let inventory =
+            Inventory { families: (0..families).map(family).collect(), ..Inventory::default() };
         let made = check(&inventory, &Options { buckets, ..Options::default() });
         assert_eq!(made.len() > 1, families > 40, "{families}");
     }
@@ -106,8 +107,8 @@ fn the_example_of_the_documentation_works() {
 #[test]
 fn a_uid_stays_when_families_come() {
     let options = Options::default();
-    let few = Inventory { families: (0..5).map(family).collect() };
-    let many = Inventory { families: (0..500).map(family).collect() };
+    let few = Inventory { families: (0..5).map(family).collect(), ..Inventory::default() };
+    let many = Inventory { families: (0..500).map(family).collect(), ..Inventory::default() };
     let (few, many) = (dashboards(&few, &options), dashboards(&many, &options));
     assert_eq!(few[0].uid(), many[0].uid());
     let ids = |dashboard: &Dashboard| -> BTreeMap<String, u64> {

@@ -25,6 +25,7 @@ use super::preset::PresetFlags;
 use super::state::RestartFlags;
 use super::ttl::TtlFlags;
 use super::units::{parse_bytes, parse_count, parse_interval};
+use super::workers::WorkerFlags;
 use crate::compat::Compat;
 use crate::map::cache::Eviction;
 use crate::parse;
@@ -114,6 +115,9 @@ pub struct Cli {
     /// What workers leave in files.
     #[command(flatten)]
     pub multiproc: MultiprocFlags,
+    /// Whose workers are looked at.
+    #[command(flatten)]
+    pub workers: WorkerFlags,
     /// Where dashboards are kept.
     #[command(flatten)]
     pub grafana: GrafanaFlags,

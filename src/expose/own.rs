@@ -13,11 +13,13 @@ use crate::net::KernelDrops;
 use crate::parse::Reason;
 use crate::sample::EventType;
 use crate::telemetry::{EventError, LineOutcome, Stat, Telemetry, Totals};
+use crate::workers::Roster;
 
 mod limits;
 pub mod multiproc;
 mod process;
 mod restarts;
+mod workers;
 
 /// One family of our own.
 #[derive(Debug)]
@@ -45,6 +47,8 @@ pub struct Sources {
     pub multiproc: Option<Arc<Multiproc>>,
     /// Whose family is shown where they and clients have one of the same name.
     pub first: First,
+    /// Workers of pre-fork servers, where some are looked at.
+    pub workers: Option<Arc<Roster>>,
     /// Where lines are relayed to.
     pub relay_target: Option<String>,
     /// Whether the mapper cache is on, and so has metrics.
@@ -142,6 +146,22 @@ pub const NAMES: &[&str] = &[
     "tallyd_unixstream_connections_total",
     "tallyd_web_config_last_reload_successful",
     "tallyd_web_config_reload_failures_total",
+    "tallyd_worker_cpu_max_ratio",
+    "tallyd_worker_cpu_min_ratio",
+    "tallyd_worker_open_files_max",
+    "tallyd_worker_open_files_min",
+    "tallyd_worker_resident_memory_max_bytes",
+    "tallyd_worker_resident_memory_min_bytes",
+    "tallyd_worker_skew_ratio",
+    "tallyd_workers",
+    "tallyd_workers_cpu_seconds_total",
+    "tallyd_workers_gone_total",
+    "tallyd_workers_hidden",
+    "tallyd_workers_masters",
+    "tallyd_workers_open_files",
+    "tallyd_workers_pidfile_errors_total",
+    "tallyd_workers_resident_memory_bytes",
+    "tallyd_workers_started_total",
 ];
 
 /// Our own families as of now, sorted by name. Families with labels appear with their first
@@ -164,6 +184,7 @@ pub fn families(sources: &Sources) -> Vec<OwnFamily> {
         all.extend(tallyd(sources, &totals, &kernel_drops));
         all.extend(limits::families(sources, &totals));
         all.extend(restarts::families(&sources.telemetry.state));
+        all.extend(sources.workers.iter().flat_map(|workers| workers::families(&workers.report())));
     }
     all.retain(|family| !family.series.is_empty());
     all.sort_unstable_by_key(|family| family.name);
@@ -493,6 +514,7 @@ mod tests {
             registry: Arc::new(Registry::new(compat, NAMES.iter().map(ToString::to_string))),
             multiproc: None,
             first: First::default(),
+            workers: None,
             drops: KernelDrops::default(),
             relay_target: Some("127.0.0.1:9125".into()),
             has_mapper_cache: true,

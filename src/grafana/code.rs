@@ -216,7 +216,7 @@ mod tests {
             ),
             (
                 "rows: [{insert: everything}]\n",
-                "3:19: unknown word `everything`; known are overview, services, families, exporter",
+                "3:19: unknown word `everything`; known are overview, services, families, workers, exporter",
             ),
             (
                 "rows: [{title: R, for: {as: x}}]\n",

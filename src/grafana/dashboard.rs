@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::group::{Group, Limits, groups};
-use super::inventory::{Family, Inventory};
+use super::inventory::{Family, Inventory, Part};
 use super::layout::lay_out;
 use super::model::{
     Annotation, AnnotationQuery, Choice, Datasource, DatasourceVariable, Link, List, Model,
@@ -12,7 +12,7 @@ use super::model::{
 use super::names::{title, uid};
 use super::panel::{COLUMNS, Panel, Row, Size, View};
 use super::panels::health::Exporter;
-use super::panels::{self, is_bounded, service};
+use super::panels::{self, is_bounded, service, workers};
 use super::promql::{Buckets, Scope, TARGETS, scraped};
 use super::red::{Service, services};
 
@@ -134,9 +134,9 @@ pub fn dashboards(inventory: &Inventory, options: &Options) -> Vec<Dashboard> {
     families.dedup_by(|later, earlier| later.name == earlier.name);
     let groups = groups(&families, DASHBOARD);
     let plans = if groups.len() <= 1 {
-        vec![single(&families, options)]
+        vec![single(inventory, &families, options)]
     } else {
-        let overview = overview(&families, &groups, options);
+        let overview = overview(inventory, &families, &groups, options);
         let rest = groups.iter().map(|group| group_plan(group, options));
         std::iter::once(overview).chain(rest).collect()
     };
@@ -144,11 +144,12 @@ pub fn dashboards(inventory: &Inventory, options: &Options) -> Vec<Dashboard> {
 }
 
 /// The only dashboard.
-fn single<'a>(families: &[&'a Family], options: &Options) -> Plan<'a> {
+fn single<'a>(inventory: &Inventory, families: &[&'a Family], options: &Options) -> Plan<'a> {
     let (scope, variables) = scope(families, options);
     let mut rows = rows(&scope, families, options.exporter);
     let is_long = families.len() > MANY_FAMILIES;
-    rows.extend(options.exporter.row().map(|row| Row { is_collapsed: is_long, ..row }));
+    let others = part_rows(inventory).chain(options.exporter.row());
+    rows.extend(others.map(|row| Row { is_collapsed: is_long, ..row }));
     Plan {
         kind: "overview",
         key: options.name.clone(),
@@ -172,8 +173,20 @@ fn rows(scope: &Scope, families: &[&Family], exporter: Exporter) -> Vec<Row> {
     rows
 }
 
+/// What the server tells of besides.
+fn part_rows(inventory: &Inventory) -> impl Iterator<Item = Row> {
+    inventory.parts.iter().map(|part| match part {
+        Part::Workers => workers::row(),
+    })
+}
+
 /// The first of several dashboards.
-fn overview<'a>(families: &[&'a Family], groups: &[Group<'a>], options: &Options) -> Plan<'a> {
+fn overview<'a>(
+    inventory: &Inventory,
+    families: &[&'a Family],
+    groups: &[Group<'a>],
+    options: &Options,
+) -> Plan<'a> {
     let services = services(families.iter().copied());
     let mut shown: Vec<&Family> = Vec::new();
     for service in ranked(&services).into_iter().take(MAX_SERVICES) {
@@ -187,7 +200,7 @@ fn overview<'a>(families: &[&'a Family], groups: &[Group<'a>], options: &Options
         .size(Size { width: COLUMNS, height: 8, is_first: true });
     rows.push(Row { title: "Dashboards".to_owned(), is_collapsed: false, panels: vec![links] });
     rows.extend(service_rows(&scope, &services));
-    rows.extend(options.exporter.row());
+    rows.extend(part_rows(inventory).chain(options.exporter.row()));
     Plan {
         kind: "overview",
         key: options.name.clone(),

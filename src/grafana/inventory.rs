@@ -3,6 +3,8 @@
 //! Dashboards and rules are made of this alone, so it does not matter whether a running server, a
 //! mapping file or a preset said it. As JSON it is the answer of `GET /api/v1/families`.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 mod labels;
@@ -23,6 +25,17 @@ pub const MAX_EXAMPLES: usize = 20;
 pub struct Inventory {
     /// Sorted by name, each name once.
     pub families: Vec<Family>,
+    /// What the server tells of besides, by its own metrics.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub parts: BTreeSet<Part>,
+}
+
+/// Something that not every server tells of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// Workers of pre-fork servers.
+    Workers,
 }
 
 /// One metric family.

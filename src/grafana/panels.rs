@@ -8,6 +8,7 @@ use super::unit;
 
 pub mod health;
 pub mod service;
+pub mod workers;
 
 /// Of more values than this only the greatest are shown.
 pub const MANY_VALUES: u64 = 20;

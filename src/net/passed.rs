@@ -186,6 +186,7 @@ impl Sockets {
             stream_limits: config.streams,
             compat: config.compat,
             drops: KernelDrops::default(),
+            processes: None,
         };
         for (socket, is_ours) in passed.datagrams {
             let failed = BindError::Inherited;

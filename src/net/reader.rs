@@ -23,6 +23,7 @@ use crate::net::drops::KernelDrops;
 use crate::net::lane::{Lane, Sink};
 use crate::net::orders::{Manner, Stop};
 use crate::net::passed::Passing;
+use crate::net::processes::{Processes, Teller};
 use crate::net::udp::{self, Queue, Receiver};
 use crate::net::unix::SocketFile;
 
@@ -60,6 +61,8 @@ pub(super) struct Shared<S> {
     /// Connections for a successor to go on with.
     pub(super) passing: Arc<Mutex<Vec<Passing>>>,
     pub(super) drops: KernelDrops,
+    /// Told of processes that send over Unix sockets, where somebody wants to know.
+    pub(super) processes: Option<Arc<Processes>>,
 }
 
 impl<S> Clone for Shared<S> {
@@ -69,6 +72,7 @@ impl<S> Clone for Shared<S> {
             stopping: self.stopping.clone(),
             passing: Arc::clone(&self.passing),
             drops: self.drops.clone(),
+            processes: self.processes.clone(),
         }
     }
 }
@@ -124,10 +128,14 @@ impl Reader {
         let Self { socket, source, end } = self;
         let mut receiver = Receiver::new(source);
         let mut complaint = Complaint::default();
+        let processes = shared.processes.as_ref().filter(|_| source == Source::Unixgram);
+        let mut teller = processes.map(Teller::new);
         // The one change that the channel ever sees is the order to stop.
         while matches!(shared.stopping.has_changed(), Ok(false)) {
             // A reload may have brought the first rule that needs them.
-            if source == Source::Unixgram && shared.lane.lock().sink.needs_senders() {
+            if source == Source::Unixgram
+                && (teller.is_some() || shared.lane.lock().sink.needs_senders())
+            {
                 receiver.ask_for_processes(&socket);
             }
             match receiver.receive(&socket, MsgFlags::MSG_WAITFORONE) {
@@ -138,6 +146,9 @@ impl Reader {
                         && !matches!(shared.stopping.has_changed(), Ok(false));
                     if !is_end {
                         shared.lane.lock().take_batch(&receiver, source);
+                    }
+                    if let Some(teller) = &mut teller {
+                        teller.tell(receiver.datagrams().map(|(datagram, _)| datagram.sender));
                     }
                 }
                 Err(error) => {

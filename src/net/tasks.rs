@@ -30,6 +30,7 @@ use crate::net::lane::{Lane, Sink};
 use crate::net::listener::{Listener, Stream};
 use crate::net::orders::{Command, Manner, Peers, Place, Stop};
 use crate::net::passed::Passing;
+use crate::net::processes::{Processes, Teller};
 use crate::net::reader::{self, End, Reader, Shared};
 use crate::net::relay::{Relay, Target};
 use crate::net::tcp::{self, Connection, End as ConnectionEnd, Progress};
@@ -54,6 +55,8 @@ pub(super) struct Inputs {
     pub(super) compat: Compat,
     /// To be read once more before a socket is closed.
     pub(super) drops: KernelDrops,
+    /// Told of processes that send over Unix sockets.
+    pub(super) processes: Option<Arc<Processes>>,
     /// Where connections go at a hand-over.
     pub(super) passing: Arc<Mutex<Vec<Passing>>>,
 }
@@ -79,7 +82,7 @@ impl<S: Sink + 'static> Seat<S> {
         sink: S,
         commands: UnboundedReceiver<Command>,
     ) -> io::Result<Self> {
-        let Inputs { readers, listeners, relay, compat, drops, passing } = inputs;
+        let Inputs { readers, listeners, relay, compat, drops, processes, passing } = inputs;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let guard = runtime.enter();
         let watched = listeners.into_iter().map(|(listener, peers)| Ok((watch(listener)?, peers)));
@@ -89,7 +92,7 @@ impl<S: Sink + 'static> Seat<S> {
         let filled = relay.as_ref().map(Relay::filled);
         let lane = Arc::new(Mutex::new(Lane::new(sink, relay, compat)));
         let (stop, stopping) = watch::channel(None);
-        let shared = Shared { lane, stopping, passing, drops };
+        let shared = Shared { lane, stopping, passing, drops, processes };
         let sockets = readers.iter().map(|reader| {
             let is_closed = matches!(reader.end, End::Closed(_));
             (Arc::clone(&reader.socket), reader.source, is_closed)
@@ -266,6 +269,9 @@ impl<S: Sink + 'static> Tasks<S> {
     ) -> Option<Closing> {
         let framing = Framing::of(stream.get_ref());
         let mut connection = Connection::new(stream.get_ref().sender(), framing);
+        if let Some(processes) = &self.0.processes {
+            Teller::new(processes).tell([connection.sender()]);
+        }
         // It was incomplete a moment ago, so it gives no line and is not too long.
         connection.feed(unfinished);
         let stop = match self.read(&mut connection, &stream, idle).await {

@@ -10,6 +10,8 @@ use super::proof::{Input, constant, rising};
 use super::thresholds::{AlertKind, Condition, Thresholds};
 use super::{Alert, Proof, Rule};
 
+mod workers;
+
 const TARGET: [(&str, &str); 2] = [("job", "tallyd"), ("instance", "tallyd:9102")];
 /// For how long a failed reload is told, within what time a push to Grafana should succeed, and how
 /// long ago a listener must have received for its silence to be odd.
@@ -55,8 +57,8 @@ enum Course {
 /// Every alert on the exporter that somebody wants.
 pub(super) fn rules(thresholds: &Thresholds) -> Vec<Rule> {
     let window = duration(thresholds.window_seconds);
-    let rows =
-        [availability, losses, errors, accidents, limits, connections].map(|rows| rows(&window));
+    let rows = [availability, losses, errors, accidents, limits, connections, workers::rows]
+        .map(|rows| rows(&window));
     let rows = rows.into_iter().flatten().chain([grafana()]);
     rows.filter_map(|row| {
         let condition = thresholds.condition(row.kind, None)?;

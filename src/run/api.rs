@@ -157,7 +157,7 @@ mod tests {
             labels: vec![],
             series: Some(1),
         };
-        Inventory { families: (0..families).map(family).collect() }
+        Inventory { families: (0..families).map(family).collect(), ..Inventory::default() }
     }
 
     #[track_caller]

@@ -1,4 +1,4 @@
-//! What must be done each second: idle series, retired cells, the kernel's count of drops.
+//! What must be done each second: idle series, retired cells, the kernel's count of drops, workers.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -10,6 +10,7 @@ use crate::aggregate::expiry::{Proposal, Retired};
 use crate::ingest::Order;
 use crate::net::{KernelDrops, Orders};
 use crate::status::Watch;
+use crate::workers::Roster;
 
 /// The reference looks for idle series as often.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -21,6 +22,7 @@ pub struct Housekeeping {
     orders: Orders,
     drops: KernelDrops,
     watch: Arc<Watch>,
+    workers: Option<Arc<Roster>>,
     start: Instant,
     /// Cells that have left the page and wait for scrapes to end.
     retired: VecDeque<Retired>,
@@ -41,9 +43,17 @@ impl Housekeeping {
             orders: orders.clone(),
             drops: drops.clone(),
             watch: Arc::clone(watch),
+            workers: None,
             start,
             retired: VecDeque::new(),
         }
+    }
+
+    /// Looks at workers, too.
+    #[must_use]
+    pub fn with_workers(mut self, workers: Option<Arc<Roster>>) -> Self {
+        self.workers = workers;
+        self
     }
 
     /// Works until the other end of `stop` is gone.
@@ -55,6 +65,9 @@ impl Housekeeping {
             self.reclaim();
             self.registry.refresh();
             self.watch.tick();
+            if let Some(workers) = &self.workers {
+                workers.look();
+            }
         }
     }
 

@@ -1,10 +1,12 @@
 //! What the server exposes at the moment, looked up no more often than is cheap.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::reload::Reloader;
 use crate::expose::own::Sources;
 use crate::grafana::Inventory;
+use crate::grafana::inventory::Part;
 use crate::status::Watch;
 use crate::status::kept::Kept;
 
@@ -14,6 +16,7 @@ pub struct Inventories {
     sources: Arc<Sources>,
     reloader: Arc<Reloader>,
     watch: Arc<Watch>,
+    parts: BTreeSet<Part>,
     last: Kept<Inventory>,
 }
 
@@ -22,7 +25,8 @@ impl Inventories {
     #[must_use]
     pub fn new(sources: &Arc<Sources>, reloader: &Arc<Reloader>, watch: &Arc<Watch>) -> Self {
         let (sources, reloader) = (Arc::clone(sources), Arc::clone(reloader));
-        Self { sources, reloader, watch: Arc::clone(watch), last: Kept::default() }
+        let (parts, last) = (BTreeSet::new(), Kept::default());
+        Self { sources, reloader, watch: Arc::clone(watch), parts, last }
     }
 
     /// A number that is another one when families or labels may have come.
@@ -33,6 +37,12 @@ impl Inventories {
         vectors + in_files.unwrap_or_default()
     }
 
+    /// The same of a server that tells of these as well.
+    #[must_use]
+    pub fn with_parts(self, parts: BTreeSet<Part>) -> Self {
+        Self { parts, ..self }
+    }
+
     /// What is exposed now or was a moment ago. May take a second where there are a million series, so
     /// it is nothing for a lane or for a thread that others wait for.
     #[must_use]
@@ -40,7 +50,8 @@ impl Inventories {
         self.last.get(|| {
             let reading = self.sources.registry.read(self.watch.now_millis());
             let joined = self.sources.joined(&reading);
-            Inventory::of_reading(&reading, &joined, &self.reloader.rules())
+            let inventory = Inventory::of_reading(&reading, &joined, &self.reloader.rules());
+            Inventory { parts: self.parts.clone(), ..inventory }
         })
     }
 }

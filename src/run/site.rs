@@ -17,6 +17,7 @@ use crate::expose::Page;
 use crate::expose::joined::{ClashLog, Joined};
 use crate::expose::own::{self, OwnFamily, Sources};
 use crate::expose::walk::{Beside, walk_joined};
+use crate::grafana::inventory::Part;
 use crate::grafana::panels::health::Exporter;
 use crate::grafana::sync::Status;
 use crate::map::ttl::Ttls;
@@ -63,7 +64,8 @@ impl Site {
         let is_ready = AtomicBool::new(false);
         let sources = Arc::new(sources);
         let inventories = Inventories::new(&sources, &reloader, &watch);
-        let inventories = Arc::new(inventories);
+        let parts = sources.workers.is_some().then_some(Part::Workers);
+        let inventories = Arc::new(inventories.with_parts(parts.into_iter().collect()));
         let (parse, ttl) = (parse::Options::new(sources.compat), Ttls::default());
         Self {
             sources,

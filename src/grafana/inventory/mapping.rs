@@ -56,7 +56,7 @@ impl Inventory {
         for family in &mut families {
             family.labels.sort_by(|a, b| a.name.cmp(&b.name));
         }
-        Promise { inventory: Self { families }, open }
+        Promise { inventory: Self { families, ..Self::default() }, open }
     }
 }
 

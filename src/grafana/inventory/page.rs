@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::labels::Collector;
-use super::{Family, Inventory, Kind};
+use super::{Family, Inventory, Kind, Part};
 use crate::aggregate::label_pairs;
 
 /// Beginnings of names that an exporter has for itself.
@@ -40,9 +40,13 @@ impl Inventory {
                 sample(&mut families, line);
             }
         }
+        let parts = families.contains_key("tallyd_workers").then_some(Part::Workers);
         families
             .retain(|name, found| found.series > 0 && !OWN.iter().any(|own| name.starts_with(own)));
-        Self { families: families.into_iter().map(family).collect() }
+        Self {
+            families: families.into_iter().map(family).collect(),
+            parts: parts.into_iter().collect(),
+        }
     }
 }
 

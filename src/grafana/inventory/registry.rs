@@ -31,7 +31,7 @@ impl Inventory {
             families.extend(joined.files().iter().map(|layout| of_files(layout)));
             families.sort_by(|a, b| a.name.cmp(&b.name));
         }
-        Self { families }
+        Self { families, ..Self::default() }
     }
 }
 

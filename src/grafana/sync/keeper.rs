@@ -206,7 +206,8 @@ fn wanted(source: &dyn Source, stored: Option<&Stored>, owner: &Owner) -> Vec<Wa
     let is_ours = |json: &&Value| Mark::read(json).is_some_and(|mark| mark.owner == *owner);
     let memory = stored.filter(is_ours).map(Memory::read).unwrap_or_default();
     let memory = memory.with(&source.inventory(), today());
-    let mut wanted = source.dashboards(&memory.inventory());
+    let known = Inventory { parts: source.inventory().parts.clone(), ..memory.inventory() };
+    let mut wanted = source.dashboards(&known);
     if let Some(first) = wanted.first_mut() {
         memory.write(&mut first.dashboard);
     }
@@ -263,7 +264,7 @@ mod tests {
                 labels: Vec::new(),
                 series: Some(1),
             };
-            Arc::new(Inventory { families: vec![family] })
+            Arc::new(Inventory { families: vec![family], ..Inventory::default() })
         }
 
         fn dashboards(&self, inventory: &Inventory) -> Vec<Wanted> {

@@ -79,7 +79,8 @@ impl Memory {
     /// The families as an inventory.
     #[must_use]
     pub fn inventory(&self) -> Inventory {
-        Inventory { families: self.families.values().map(|one| one.family.clone()).collect() }
+        let families = self.families.values().map(|one| one.family.clone()).collect();
+        Inventory { families, ..Inventory::default() }
     }
 
     /// Puts the memory into a dashboard; a dashboard that cannot take it goes without.
@@ -242,7 +243,7 @@ mod tests {
             labels: vec![label.clone()],
             series: Some(values),
         };
-        Inventory { families: names.iter().map(family).collect() }
+        Inventory { families: names.iter().map(family).collect(), ..Inventory::default() }
     }
 
     #[track_caller]

@@ -56,6 +56,12 @@ pub enum AlertKind {
     FileDescriptors,
     /// Dashboards that cannot be brought to Grafana.
     Grafana,
+    /// A role of a pre-fork server that had workers and has none any more.
+    NoWorkers,
+    /// Workers that were replaced within the window, for each one that lives.
+    WorkerChurn,
+    /// How many times as slow the slowest worker is as the one in the middle.
+    WorkerSkew,
 }
 
 /// What holds for a kind when nobody says otherwise.
@@ -121,6 +127,9 @@ impl AlertKind {
             Self::ReloadFailed => ("reload_failed", None, 0, "critical"),
             Self::FileDescriptors => ("file_descriptors", Some(0.8), 10, "warning"),
             Self::Grafana => ("grafana", None, 15, "warning"),
+            Self::NoWorkers => ("no_workers", None, 2, "critical"),
+            Self::WorkerChurn => ("worker_churn", Some(5.0), 5, "warning"),
+            Self::WorkerSkew => ("worker_skew", Some(3.0), 15, "warning"),
         };
         Defaults { name, threshold, minutes, severity }
     }
