@@ -15,6 +15,7 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -41,13 +42,17 @@ pub use admission::Admission;
 pub use clash::{Clash, Source};
 use directory::{Depth, Directory, Shared};
 pub use facts::Facts;
+use key::Part;
 pub use layout::Snapshot;
-use layout::{NO_SLOT, Slot};
+use layout::{Layout, NO_SLOT, Slot};
 use member::Member;
 use problem::Problems;
 use saved::{SavedFile, SavedSlot};
 use slots::Slots;
 pub use worker::Liveness;
+
+use crate::aggregate::FamilyKind;
+use crate::workers::Observed;
 
 /// The part of the open files that this process may have which files of workers may be.
 const FILES_SHARE: u64 = 4;
@@ -163,6 +168,32 @@ impl Multiproc {
         }
     }
 
+    /// What the workers of each directory are called together.
+    #[must_use]
+    pub fn roles(&self) -> Vec<String> {
+        self.state.lock().directories.iter().map(|directory| directory.role.clone()).collect()
+    }
+
+    /// The workers that live, by role and process, as the last look found them.
+    #[must_use]
+    pub fn living(&self) -> Vec<(String, u32)> {
+        let state = self.state.lock();
+        let living = state.directories.iter().flat_map(|directory| {
+            let seen = directory.workers.values().filter(|worker| worker.is_seen());
+            seen.filter_map(|worker| Some((directory.role.clone(), worker.pid()?)))
+        });
+        living.collect()
+    }
+
+    /// What each worker that lives has observed in histograms and summaries, as the last scrape found it.
+    #[must_use]
+    pub fn observed(&self) -> Vec<Observed> {
+        let state = &mut *self.state.lock();
+        let families = observers(state.slots.layout());
+        let directories = state.directories.iter();
+        directories.flat_map(|directory| directory.observed(&families)).collect()
+    }
+
     /// Everything that is to outlive the process, slots before files.
     ///
     /// # Errors
@@ -248,6 +279,20 @@ impl Multiproc {
             full: self.admission.full_families(MAX_FULL_FAMILIES),
         }
     }
+}
+
+/// The families with observations by the slots of their sums and counts; whether it is a sum comes with it.
+fn observers(layout: &Layout) -> HashMap<Slot, (Arc<str>, bool)> {
+    let families = layout
+        .families
+        .iter()
+        .filter(|family| matches!(family.kind, FamilyKind::Histogram | FamilyKind::Summary));
+    let series = families.flat_map(|family| family.series.iter().map(move |one| (family, one)));
+    let slots = series.flat_map(|(family, series)| {
+        let draft = series.parts.draft().into_iter();
+        draft.map(|(part, slot)| (slot, (Arc::clone(&family.name), part == Part::Sum)))
+    });
+    slots.collect()
 }
 
 /// How many of workers' files may be held open.

@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::expose::own::Sources;
 use crate::ingest::Order;
 use crate::map::{Rules, preset};
+use crate::multiproc::Multiproc;
 use crate::net::{self, KernelDrops, Lanes, Listener, Orders, Passing, Sockets, Spare};
 use crate::state::Source;
 use crate::state::codec::Packing;
@@ -128,10 +129,10 @@ impl Server {
     ) -> anyhow::Result<Self> {
         let successor = Successor::new()?;
         let Opened { mut sockets, web: listeners, spare, state } = sockets::open(config)?;
-        let workers = roster(&config.workers, &mut sockets);
         let file = state::claim(config)?;
         let Beginning { ingests, source, unfinished } =
             Beginning::new(config, &rules, state, file.as_ref())?;
+        let workers = roster(&config.workers, &mut sockets, source.multiproc.as_deref());
         let clock = source.clock;
         let drops = sockets.kernel_drops();
         let grafana = grafana::connect(config.grafana.as_ref(), config.compat)?;
@@ -146,7 +147,7 @@ impl Server {
         let (registry, telemetry) = (&source.registry, &source.telemetry);
         let watch = Watch::new(telemetry, registry, &drops, (clock, orders.lanes()));
         let housekeeping = Housekeeping::new(registry, &orders, (&drops, &watch), clock.start)
-            .with_workers(workers.clone());
+            .with_workers(workers.clone(), source.multiproc.clone());
         let housekeeping = Worker::start("housekeeping", move |stop| housekeeping.run(stop))?;
         let saver = file.map(|file| {
             let saver = Saver::new(file, source.clone(), config.restarts.state_interval);
@@ -376,10 +377,17 @@ fn web_runtime() -> anyhow::Result<Runtime> {
 }
 
 /// The workers that are looked at, if any are.
-fn roster(config: &workers::Config, sockets: &mut Sockets) -> Option<Arc<Roster>> {
-    let is_wanted = *config != workers::Config::default();
+fn roster(
+    config: &workers::Config,
+    sockets: &mut Sockets,
+    multiproc: Option<&Multiproc>,
+) -> Option<Arc<Roster>> {
+    let is_wanted = multiproc.is_some() || *config != workers::Config::default();
     let processes = config.unix_peers.is_some().then(|| sockets.name_processes());
-    is_wanted.then(|| Arc::new(Roster::new(config, processes)))
+    let roster = is_wanted.then(|| Roster::new(config, processes))?;
+    let roles = multiproc.map(Multiproc::roles).unwrap_or_default();
+    roles.iter().for_each(|role| roster.add(role));
+    Some(Arc::new(roster))
 }
 
 /// What the page is written from.

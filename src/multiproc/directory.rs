@@ -18,6 +18,7 @@ use super::member::{Identity, Look, Member};
 use super::problem::{Problem, Problems};
 use super::slots::Slots;
 use super::worker::{Liveness, Worker};
+use crate::workers::Observed;
 
 /// A directory's time of change may be this late, and as long a change may go unseen by it.
 const CHANGE_GRAIN_NANOS: i128 = 1_000_000_000;
@@ -362,6 +363,30 @@ impl Directory {
                 self.settled_files += 1;
             }
         }
+    }
+
+    /// What each worker that lives has observed; `families` says which sums and counts there are.
+    #[must_use]
+    pub fn observed(&self, families: &HashMap<Slot, (Arc<str>, bool)>) -> Vec<Observed> {
+        let mut observed: HashMap<(u32, &Arc<str>), (f64, f64)> = HashMap::new();
+        for member in self.members.values() {
+            let worker = self.workers.get(&member.worker).filter(|worker| worker.is_seen());
+            let Some(pid) = worker.and_then(Worker::pid) else { continue };
+            if !matches!(member.kind, Kind::Histogram | Kind::Summary) {
+                continue;
+            }
+            for (slot, value, _) in member.values() {
+                let Some((family, is_sum)) = families.get(&slot) else { continue };
+                let (sum, count) = observed.entry((pid, family)).or_default();
+                *if *is_sum { sum } else { count } += value;
+            }
+        }
+        let role: Arc<str> = self.role.as_str().into();
+        let rows = observed.into_iter().map(|((pid, family), (sum, count))| {
+            let (role, family) = (Arc::clone(&role), Arc::clone(family));
+            Observed { role, pid, family, sum, count }
+        });
+        rows.collect()
     }
 
     /// What there is to say of it.

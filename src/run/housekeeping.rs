@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crate::aggregate::Registry;
 use crate::aggregate::expiry::{Proposal, Retired};
 use crate::ingest::Order;
+use crate::multiproc::Multiproc;
 use crate::net::{KernelDrops, Orders};
 use crate::status::Watch;
 use crate::workers::Roster;
@@ -23,6 +24,7 @@ pub struct Housekeeping {
     drops: KernelDrops,
     watch: Arc<Watch>,
     workers: Option<Arc<Roster>>,
+    multiproc: Option<Arc<Multiproc>>,
     start: Instant,
     /// Cells that have left the page and wait for scrapes to end.
     retired: VecDeque<Retired>,
@@ -44,16 +46,20 @@ impl Housekeeping {
             drops: drops.clone(),
             watch: Arc::clone(watch),
             workers: None,
+            multiproc: None,
             start,
             retired: VecDeque::new(),
         }
     }
 
-    /// Looks at workers, too.
+    /// Looks at workers, too, and at what they leave in files.
     #[must_use]
-    pub fn with_workers(mut self, workers: Option<Arc<Roster>>) -> Self {
-        self.workers = workers;
-        self
+    pub fn with_workers(
+        self,
+        workers: Option<Arc<Roster>>,
+        multiproc: Option<Arc<Multiproc>>,
+    ) -> Self {
+        Self { workers, multiproc, ..self }
     }
 
     /// Works until the other end of `stop` is gone.
@@ -65,10 +71,22 @@ impl Housekeeping {
             self.reclaim();
             self.registry.refresh();
             self.watch.tick();
-            if let Some(workers) = &self.workers {
-                workers.look();
+            self.look_at_workers();
+        }
+    }
+
+    fn look_at_workers(&self) {
+        let Some(workers) = &self.workers else { return };
+        if let Some(multiproc) = &self.multiproc {
+            multiproc.tick();
+            for (role, pid) in multiproc.living() {
+                workers.seen(&role, pid);
+            }
+            if workers.wants_table() {
+                workers.take_table(multiproc.observed());
             }
         }
+        workers.look();
     }
 
     /// Removes the series that no lane has seen a sample of for longer than their ttl.
