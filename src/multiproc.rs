@@ -37,6 +37,8 @@ pub mod saved;
 pub mod facts;
 #[cfg(test)]
 pub(crate) mod made;
+#[cfg(test)]
+mod tests;
 
 pub use admission::Admission;
 pub use clash::{Clash, Source};

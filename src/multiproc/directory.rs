@@ -309,13 +309,13 @@ impl Directory {
                 member.forget();
                 continue;
             }
-            let changed_millis = member.changed_millis;
+            let changes = member.changes;
             path.set_file_name(&*member.name);
             let mut look = shared.look(self.index, self.name.as_deref(), &path);
             if let Err(error) = follow(member, &handle, &mut look) {
                 member.complain_unreadable(&mut look, &error);
             }
-            let has_changed = member.changed_millis != changed_millis;
+            let has_changed = member.changes != changes;
             dead_write |= has_changed && worker.was_read && !worker.lives();
             if has_changed && member.is_settled {
                 unsettle(member, shared);

@@ -50,6 +50,8 @@ pub struct Member {
     pub is_saved: bool,
     /// When a value last changed, on the process' clock.
     pub changed_millis: u64,
+    /// How many looks have found a change.
+    pub changes: u64,
     width: Option<Width>,
     /// How far its entries are known.
     known_bytes: usize,
@@ -99,6 +101,7 @@ impl Member {
             is_settled: false,
             is_saved: false,
             changed_millis: 0,
+            changes: 0,
             width: None,
             known_bytes: 0,
             slots: Vec::new(),
@@ -225,15 +228,18 @@ impl Member {
         let Some(width) = self.width else { return Vec::new() };
         let mut fell = Vec::new();
         let mut entries = Entries::new(look.buffer, width, 0);
-        let mut bad = None;
+        let (mut bad, mut has_changed) = (None, false);
         for place in 0..self.slots.len() {
             let Some(Ok(entry)) = entries.next() else { break };
             match self.take(place, entry, look.slots) {
                 Taken::Same => {}
-                Taken::Changed => self.changed_millis = look.now_millis,
+                Taken::Changed => has_changed = true,
                 Taken::Fell => fell.push(place),
                 Taken::Bad => bad = Some(key_text(entry.key)),
             }
+        }
+        if has_changed {
+            self.note_change(look.now_millis);
         }
         if entries.at() != self.known_bytes {
             // Other keys stand where the known ones stood.
@@ -244,6 +250,11 @@ impl Member {
             self.complain(look, Problem::Value, &key);
         }
         fell
+    }
+
+    fn note_change(&mut self, now_millis: u64) {
+        self.changed_millis = now_millis;
+        self.changes += 1;
     }
 
     #[inline]
@@ -276,6 +287,7 @@ impl Member {
     /// beside what they stand at.
     fn confirm(&mut self, fell: &[usize], look: &mut Look<'_>) {
         let Some(width) = self.width else { return };
+        let mut has_changed = false;
         let entries = Entries::new(look.buffer, width, 0).map_while(Result::ok).enumerate();
         for (place, entry) in entries.filter(|(place, _)| fell.binary_search(place).is_ok()) {
             let (Some(slot), Some(value)) = (self.slots.get(place), self.values.get_mut(place))
@@ -290,8 +302,11 @@ impl Member {
             }
             if takes {
                 *value = entry.value;
-                self.changed_millis = look.now_millis;
+                has_changed = true;
             }
+        }
+        if has_changed {
+            self.note_change(look.now_millis);
         }
     }
 
@@ -301,7 +316,7 @@ impl Member {
         if buffer.len() > self.known_bytes {
             let width = *self.width.get_or_insert_with(|| Width::of(&buffer));
             let mut entries = Entries::new(&buffer, width, self.known_bytes);
-            self.changed_millis = look.now_millis;
+            self.note_change(look.now_millis);
             let mut problem = None;
             while let Some(entry) = entries.next() {
                 match entry {

@@ -1,11 +1,11 @@
 //! Whether the workers live whose files are in a directory.
 
 use std::collections::HashSet;
+use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
-use procfs::ProcError;
-use procfs::process::Process;
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
 
@@ -120,20 +120,20 @@ pub fn exists(pid: u32) -> bool {
     pid.is_some_and(|pid| test_kill_process(pid) != Err(Errno::SRCH))
 }
 
-/// Whether a process is the one that writes these files: they are mapped into its memory. Where it does not
-/// let us see that, it is the writer unless it began after they did.
+/// Whether a process is the one that writes these files: it has one of them open. Where it does not let
+/// us see that, it is the writer unless it began after they did.
 fn is_writer(life: &Life, files: &HashSet<Identity>) -> bool {
-    let Ok(process) = i32::try_from(life.pid())
-        .map_err(io::Error::other)
-        .and_then(|pid| Process::new(pid).map_err(io::Error::other))
-    else {
-        return false;
+    let open = match fs::read_dir(format!("/proc/{}/fd", life.pid())) {
+        Ok(open) => open,
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            return began_before(life, files);
+        }
+        Err(_) => return false,
     };
-    match process.maps() {
-        Ok(maps) => maps.iter().any(|map| files.iter().any(|file| file.inode == map.inode)),
-        Err(ProcError::PermissionDenied(_)) => began_before(life, files),
-        Err(_) => false,
-    }
+    open.flatten().any(|open| {
+        let inode = fs::metadata(open.path()).map(|open| open.ino());
+        inode.is_ok_and(|inode| files.iter().any(|file| file.inode == inode))
+    })
 }
 
 fn began_before(life: &Life, files: &HashSet<Identity>) -> bool {
