@@ -16,6 +16,7 @@ use crate::map::ttl::Ttls;
 use crate::multiproc::Config as Multiproc;
 use crate::net::{self, ReadBuffer, RelayConfig, Wanted};
 use crate::parse;
+use crate::saturation as watched;
 use crate::telemetry::log;
 
 pub mod units;
@@ -28,6 +29,7 @@ pub mod multiproc;
 pub mod listen;
 pub mod state;
 pub mod workers;
+pub mod saturation;
 pub mod cli;
 
 pub use cli::{Cli, Request};
@@ -74,6 +76,8 @@ pub struct Config {
     pub multiproc: Option<Multiproc>,
     /// Whose workers are looked at.
     pub workers: crate::workers::Config,
+    /// Servers of others whose saturation is watched.
+    pub saturation: watched::Config,
     /// The Grafana in which dashboards are kept, if there is one.
     pub grafana: Option<Grafana>,
 }
@@ -155,6 +159,19 @@ pub enum ConfigError {
     /// Flags about workers' files that are not right together, or lack something.
     #[error("{0}")]
     Multiproc(String),
+    /// What only tallyd's own page can show.
+    #[error(
+        "--listen-queue.address and --uwsgi.stats need --compat=extended: the reference's page has no place for them"
+    )]
+    SaturationOfReference,
+    /// The same server under the same name.
+    #[error("{flag}: `{address}` is given twice; give it another NAME= or leave it out")]
+    WatchedTwice {
+        /// The flag's name.
+        flag: &'static str,
+        /// The address.
+        address: String,
+    },
     /// Flags about Grafana that lack another one, or a file that cannot be read.
     #[error("{0}")]
     Grafana(String),
@@ -169,6 +186,7 @@ impl TryFrom<Cli> for Config {
         let net = net_config(&cli)?;
         let addresses = cli.exposing.listen_address;
         listen::check_once("--web.listen-address", &addresses, cli.compat)?;
+        let presets = cli.preset.checked(cli.compat)?;
         Ok(Self {
             compat: cli.compat,
             check_only: cli.check_config,
@@ -187,7 +205,7 @@ impl TryFrom<Cli> for Config {
                 }),
             mapping: Mapping {
                 file: given_path(cli.mapping.file),
-                presets: cli.preset.checked(cli.compat)?,
+                presets: presets.clone(),
                 cache: cache::Config {
                     entries: cli.mapping.cache_size,
                     eviction: cli.mapping.cache_type,
@@ -207,6 +225,7 @@ impl TryFrom<Cli> for Config {
             multiproc: cli.multiproc.checked(cli.compat, cli.restarts.keeps_state())?,
             restarts: cli.restarts.checked(),
             workers: cli.workers.checked(cli.compat)?,
+            saturation: cli.saturation.checked(cli.compat, &presets)?,
             grafana: cli.grafana.checked()?,
         })
     }
@@ -237,6 +256,7 @@ fn net_config(cli: &Cli) -> Result<net::Config, ConfigError> {
             .map(|address| RelayConfig { address, packet_length: relaying.packet_length }),
         streams: limits.streams(),
         compat: *compat,
+        may_be_deaf: !cli.multiproc.directories.is_empty(),
     })
 }
 

@@ -31,6 +31,7 @@ pub mod ingest;
 pub mod net;
 pub mod workers;
 pub mod multiproc;
+pub mod saturation;
 pub mod state;
 pub mod expose;
 pub mod chart;

@@ -47,6 +47,7 @@ mod reader;
 mod tasks;
 
 pub use address::AddressError;
+pub(crate) use address::split as split_address;
 pub use connections::StreamLimits;
 pub use drops::{KernelDrops, ReceiveQueue};
 pub use inherited::{InheritError, Inherited, Wanted};
@@ -89,6 +90,8 @@ pub struct Config {
     pub streams: StreamLimits,
     /// Whether cut datagrams are treated as the reference treats them.
     pub compat: Compat,
+    /// Something else brings numbers, so there may be no listener.
+    pub may_be_deaf: bool,
 }
 
 /// How large the receive buffers of datagram sockets should be.
@@ -116,7 +119,7 @@ pub enum BindError {
     /// All listeners are turned off.
     #[error(
         "nothing to listen on; set at least one of `--statsd.listen-udp`, `--statsd.listen-tcp`, \
-         `--statsd.listen-unixgram` and `--statsd.listen-unixstream`"
+         `--statsd.listen-unixgram`, `--statsd.listen-unixstream` and `--multiproc.dir`"
     )]
     NoListener,
     /// A flag holds no usable address.
@@ -214,7 +217,9 @@ impl Sockets {
         for path in &config.unixstream {
             sockets.streams.push(Listener::unix(path, &config.access)?);
         }
-        if sockets.udp.is_empty() && sockets.unixgram.is_empty() && sockets.streams.is_empty() {
+        let is_deaf =
+            sockets.udp.is_empty() && sockets.unixgram.is_empty() && sockets.streams.is_empty();
+        if is_deaf && !config.may_be_deaf {
             return Err(BindError::NoListener);
         }
         let labelled = sockets.udp.iter().map(|reader| (udp_label(&reader.socket), &reader.socket));
@@ -669,6 +674,7 @@ mod tests {
     fn an_unusable_configuration_names_its_flag() {
         let off = Config { udp: vec![], tcp: vec![], ..config() };
         check_refused(&off, "nothing to listen on");
+        assert!(Sockets::bind(&Config { may_be_deaf: true, ..off }).is_ok());
         let udp = Config { udp: vec!["127.0.0.1".into()], ..config() };
         check_refused(&udp, "bad address in `--statsd.listen-udp`");
         let tcp = Config { tcp: vec!["127.0.0.1:99999".into()], ..config() };
@@ -957,6 +963,7 @@ mod tests {
             relay: None,
             streams: StreamLimits::default(),
             compat: Compat::Extended,
+            may_be_deaf: false,
         }
     }
 

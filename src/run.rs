@@ -21,6 +21,7 @@ use crate::ingest::Order;
 use crate::map::{Rules, preset};
 use crate::multiproc::Multiproc;
 use crate::net::{self, KernelDrops, Lanes, Listener, Orders, Passing, Sockets, Spare};
+use crate::saturation::Saturation;
 use crate::state::Source;
 use crate::state::codec::Packing;
 use crate::status::Watch;
@@ -135,6 +136,7 @@ impl Server {
         let workers = roster(&config.workers, &mut sockets, source.multiproc.as_deref());
         let clock = source.clock;
         let drops = sockets.kernel_drops();
+        let saturation = Saturation::new(&config.saturation)?.map(Arc::new);
         let grafana = grafana::connect(config.grafana.as_ref(), config.compat)?;
         // Threads that begin from here on leave signals to this one.
         handover::block_signals()?;
@@ -147,7 +149,8 @@ impl Server {
         let (registry, telemetry) = (&source.registry, &source.telemetry);
         let watch = Watch::new(telemetry, registry, &drops, (clock, orders.lanes()));
         let housekeeping = Housekeeping::new(registry, &orders, (&drops, &watch), clock.start)
-            .with_workers(workers.clone(), source.multiproc.clone());
+            .with_workers(workers.clone(), source.multiproc.clone())
+            .with_servers(saturation.clone());
         let housekeeping = Worker::start("housekeeping", move |stop| housekeeping.run(stop))?;
         let saver = file.map(|file| {
             let saver = Saver::new(file, source.clone(), config.restarts.state_interval);
@@ -160,12 +163,14 @@ impl Server {
             .with_intake(config.limits.intake.clone());
         let reloader = Arc::new(reloader);
         let quit = Arc::new(Notify::new());
-        let shown = Sources { workers, ..shown(config, &source, &drops) };
+        let shown = shown(config, &source, &drops);
+        let shown = Sources { workers, saturation: saturation.clone(), ..shown };
         let site = Site::new(shown, Arc::clone(&reloader), watch, Arc::clone(&quit));
         let site = site.explaining_by(config.parse, config.ttl);
         let site = site.with_grafana(grafana.as_ref().map(Connected::status));
         let site = Arc::new(site.with_guard(guard.clone()));
         let web = WebServer::start(listeners, web_config(config, guard), &site)?;
+        drop(saturation.map(|servers| web.runtime.spawn(servers.poll())));
         let keeper = grafana.map(|grafana| web.runtime.spawn(grafana.keeper(&site).run()));
         let wishes = {
             let _inside = web.runtime.enter();
@@ -399,6 +404,7 @@ fn shown(config: &Config, source: &Source, drops: &KernelDrops) -> Sources {
         multiproc: source.multiproc.clone(),
         first: config.first,
         workers: None,
+        saturation: None,
         relay_target: config.net.relay.as_ref().map(|relay| relay.address.clone()),
         has_mapper_cache: config.mapping.cache.entries > 0,
         compat: config.compat,

@@ -13,6 +13,7 @@ use tallyd::grafana::promql::Buckets;
 use tallyd::grafana::{Dashboard, Inventory, Options, dashboards};
 use tallyd::map::Rules;
 use tallyd::map::preset::{self, Preset};
+use tallyd::saturation::{Config, Saturation, Target};
 
 /// Variables that Grafana itself fills in.
 const GLOBAL: [&str; 3] = ["__rate_interval", "__range", "__all"];
@@ -38,6 +39,30 @@ fn dashboards_of_any_number_of_families_are_sound() {
             Inventory { families: (0..families).map(family).collect(), ..Inventory::default() };
         let made = check(&inventory, &Options { buckets, ..Options::default() });
         assert_eq!(made.len() > 1, families > 40, "{families}");
+    }
+}
+
+#[test]
+fn servers_that_are_watched_have_a_row() {
+    for others in [0, 5, 500] {
+        let families = (0..others).map(family).collect();
+        let mut inventory = Inventory { families, ..Inventory::default() };
+        let target: Target = "shop=127.0.0.1:8000".parse().unwrap();
+        let uwsgi = vec![target.clone()];
+        let config = Config { queues: vec![target], uwsgi, ..Config::default() };
+        inventory.add_servers(&Saturation::new(&config).unwrap().unwrap());
+        let made = check(&inventory, &Options::default());
+        let first = made[0].to_value().unwrap();
+        let titles: Vec<String> = panels(&first).iter().map(|panel| text(panel, "title")).collect();
+        for title in ["Servers", "Busy share", "Workers", "Accept queue: how full", "Servers there"]
+        {
+            assert_eq!(
+                titles.iter().filter(|known| *known == title).count(),
+                1,
+                "{title} {titles:?}"
+            );
+        }
+        assert_eq!(made.len() > 1, others == 500, "no dashboard of its own");
     }
 }
 

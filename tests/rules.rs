@@ -12,6 +12,7 @@ use tallyd::grafana::Inventory;
 use tallyd::grafana::promql::Buckets;
 use tallyd::map::preset::{self, Preset};
 use tallyd::rules::{Options, RuleSet, Thresholds};
+use tallyd::saturation::{Config, Presets, Saturation, Target};
 
 use crate::grafana::state::ADMIN_TOKEN;
 use crate::grafana::{Era, Grafana};
@@ -72,6 +73,15 @@ fn applications_get_the_alerts_that_only_they_can_have() {
         let all = rules(&inventory, &Thresholds::default(), false);
         assert!(all.alerts().any(|alert| alert.name == expected), "{expected}");
     }
+}
+
+#[test]
+fn servers_that_are_watched_get_alerts_of_their_own_and_are_no_services() {
+    let rules = rules(&servers(), &Thresholds::default(), false);
+    let names: Vec<&str> = rules.alerts().map(|alert| &*alert.name).collect();
+    let expected =
+        ["ServerQueueFull", "ServerSaturated", "ServerDropsConnections", "ServerNotThere"];
+    assert_eq!(names, expected);
 }
 
 #[test]
@@ -149,6 +159,7 @@ fn promtool_finds_nothing_wrong_and_every_alert_fires_and_rests() {
         let rules = preset.rules().unwrap();
         check(&Inventory::of_rules(&rules).inventory, &Thresholds::default(), false);
     }
+    check(&servers(), &Thresholds::default(), false);
 }
 
 #[track_caller]
@@ -195,6 +206,17 @@ fn rules(inventory: &Inventory, thresholds: &Thresholds, exporter: bool) -> Rule
 #[expect(clippy::unwrap_used, reason = "a helper of tests")]
 fn thresholds() -> Thresholds {
     Thresholds::read(Path::new(THRESHOLDS)).unwrap()
+}
+
+/// Servers that every source tells of.
+#[expect(clippy::unwrap_used, reason = "a helper of tests")]
+fn servers() -> Inventory {
+    let target: Target = "shop=127.0.0.1:8000".parse().unwrap();
+    let presets = Presets { gunicorn: true, uwsgi: true };
+    let config = Config { queues: vec![target.clone()], uwsgi: vec![target], presets };
+    let mut inventory = Inventory::default();
+    inventory.add_servers(&Saturation::new(&config).unwrap().unwrap());
+    inventory
 }
 
 /// Services in every form that a page can have.

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a failing helper fails its test")]
 
+#[path = "support/prom_files.rs"]
+mod prom_files;
 #[path = "support/server.rs"]
 mod server;
 
@@ -10,6 +12,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::prom_files::PromFile;
 use crate::server::{Launch, Server, wait_until};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -228,8 +231,12 @@ fn what_clients_say_they_dropped_is_a_loss_even_where_a_rule_drops_the_line() {
 
 #[test]
 fn every_field_of_the_api_is_documented() {
-    let server = start(&[]);
+    let files = tempfile::tempdir().unwrap();
+    let file = PromFile::new().with(("cache_hits", "cache_hits"), &[], 1.0);
+    file.with_entry("no key", 1.0).write(files.path(), "gauge_all", std::process::id());
+    let server = start(&[&format!("--multiproc.dir={}", files.path().display())]);
     send(&server, &["shop.home.requests:1|c", "cache.hits:1|c", "cache.hits:1|g", "bad", "t:1|ms"]);
+    wait_for(&server, "conflicts", |told| told["clashes_total"] == 1);
     wait_for(&server, "conflicts", |told| told["conflicts"][0]["count"] == 1);
     wait_for(&server, "errors", |told| told["errors"][0]["count"] == 1);
     let docs = include_str!("../docs/api.md");

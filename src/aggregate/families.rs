@@ -66,6 +66,17 @@ pub(super) struct Leftovers {
     pub(super) expiring: Vec<Series>,
 }
 
+/// What is to be done about series that were refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// There are none.
+    None,
+    /// They may be let in once others have left.
+    Waiting,
+    /// They may be let in, since another source has made room.
+    HaveRoom,
+}
+
 /// Families, free cells and pending changes.
 #[derive(Debug)]
 pub(super) struct Families {
@@ -75,8 +86,7 @@ pub(super) struct Families {
     /// Series that other sources keep, which count against the limit as well.
     pub(super) elsewhere: usize,
     pub(super) most_series: Option<usize>,
-    /// Whether a series was refused that may be let in once others have left.
-    pub(super) has_refused: bool,
+    pub(super) refused: Refused,
     own_names: HashSet<String>,
     pools: BTreeMap<ColumnId, IdPool>,
     changes: Changes,
@@ -96,7 +106,7 @@ impl Families {
             series: 0,
             elsewhere: 0,
             most_series: None,
-            has_refused: false,
+            refused: Refused::None,
             own_names: own_names.into_iter().collect(),
             pools: BTreeMap::new(),
             changes: Changes::default(),

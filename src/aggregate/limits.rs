@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 
-use super::families::{Families, FamilyState};
+use super::families::{Families, FamilyState, Refused};
 use super::series::label_pairs;
 use super::{Conflict, FastMap, Refusal, Registry, Request, Series};
 use crate::map::limits::RuleLimits;
@@ -175,6 +175,15 @@ impl Registry {
     pub fn give_room(&self) {
         let mut families = self.families.lock();
         families.elsewhere = families.elsewhere.saturating_sub(1);
+        if families.refused == Refused::Waiting {
+            families.refused = Refused::HaveRoom;
+        }
+    }
+
+    /// Whether another source has made room, since the last call, for a series that was refused.
+    pub fn take_room_again(&self) -> bool {
+        let mut families = self.families.lock();
+        families.refused == Refused::HaveRoom && families.take_refused()
     }
 
     /// The series that takes what a request would bring over a limit: a label that may not have more
@@ -245,7 +254,9 @@ impl Families {
         } else {
             return Ok(());
         };
-        self.has_refused = true;
+        if self.refused == Refused::None {
+            self.refused = Refused::Waiting;
+        }
         let first = || label_pairs(request.labels()).next().map(|(label, _)| Box::from(label));
         let label = label.or_else(first).unwrap_or_default();
         if let Some(state) = self.by_name.get_mut(request.name) {
@@ -300,7 +311,7 @@ impl Families {
 
     /// Whether a series was refused since the last call, which may be let in by now.
     pub(super) fn take_refused(&mut self) -> bool {
-        std::mem::take(&mut self.has_refused)
+        std::mem::replace(&mut self.refused, Refused::None) != Refused::None
     }
 
     fn lacks_counts(&self, name: &str, limits: &RuleLimits) -> bool {

@@ -22,6 +22,7 @@ use super::limits::{LimitFlags, TagFlags};
 use super::listen::{ListenFlags, WebFlags};
 use super::multiproc::MultiprocFlags;
 use super::preset::PresetFlags;
+use super::saturation::SaturationFlags;
 use super::state::RestartFlags;
 use super::ttl::TtlFlags;
 use super::units::{parse_bytes, parse_count, parse_interval};
@@ -91,9 +92,6 @@ pub struct Cli {
     /// Which mappings of tallyd's own come behind.
     #[command(flatten)]
     pub preset: PresetFlags,
-    /// Whose families go first.
-    #[command(flatten)]
-    pub joined: JoinedFlags,
     /// How long series live.
     #[command(flatten)]
     pub ttl: TtlFlags,
@@ -115,12 +113,18 @@ pub struct Cli {
     /// What workers leave in files.
     #[command(flatten)]
     pub multiproc: MultiprocFlags,
+    /// Whose families go first.
+    #[command(flatten)]
+    pub joined: JoinedFlags,
     /// Whose workers are looked at.
     #[command(flatten)]
     pub workers: WorkerFlags,
     /// Where dashboards are kept.
     #[command(flatten)]
     pub grafana: GrafanaFlags,
+    /// Which servers of others are watched.
+    #[command(flatten)]
+    pub saturation: SaturationFlags,
     /// How much clients may bring.
     #[command(flatten)]
     pub limits: LimitFlags,

@@ -12,6 +12,7 @@ use crate::multiproc::Multiproc;
 use crate::net::KernelDrops;
 use crate::parse::Reason;
 use crate::sample::EventType;
+use crate::saturation::Saturation;
 use crate::telemetry::{EventError, LineOutcome, Stat, Telemetry, Totals};
 use crate::workers::Roster;
 
@@ -20,6 +21,7 @@ pub mod multiproc;
 mod process;
 mod restarts;
 mod workers;
+pub mod saturation;
 
 /// One family of our own.
 #[derive(Debug)]
@@ -49,6 +51,8 @@ pub struct Sources {
     pub first: First,
     /// Workers of pre-fork servers, where some are looked at.
     pub workers: Option<Arc<Roster>>,
+    /// Servers of others, where some are watched.
+    pub saturation: Option<Arc<Saturation>>,
     /// Where lines are relayed to.
     pub relay_target: Option<String>,
     /// Whether the mapper cache is on, and so has metrics.
@@ -121,6 +125,7 @@ pub const NAMES: &[&str] = &[
     "tallyd_limited_samples_total",
     "tallyd_line_cache_hits_total",
     "tallyd_lines_total",
+    "tallyd_listen_drops_total",
     "tallyd_loss_cause_ratio",
     "tallyd_loss_ratio",
     "tallyd_multiproc_clashes",
@@ -138,6 +143,17 @@ pub const NAMES: &[&str] = &[
     "tallyd_sender_overflow_total",
     "tallyd_series",
     "tallyd_series_limit",
+    "tallyd_server_backlog",
+    "tallyd_server_backlog_fill_ratio",
+    "tallyd_server_backlog_limit",
+    "tallyd_server_backlog_longest",
+    "tallyd_server_busy_ratio",
+    "tallyd_server_drops_total",
+    "tallyd_server_read_failures_total",
+    "tallyd_server_requests_total",
+    "tallyd_server_threads",
+    "tallyd_server_up",
+    "tallyd_server_workers",
     "tallyd_state_last_save_timestamp_seconds",
     "tallyd_state_restored_series",
     "tallyd_state_save_failures_total",
@@ -185,6 +201,7 @@ pub fn families(sources: &Sources) -> Vec<OwnFamily> {
         all.extend(limits::families(sources, &totals));
         all.extend(restarts::families(&sources.telemetry.state));
         all.extend(sources.workers.iter().flat_map(|workers| workers::families(&workers.report())));
+        all.extend(sources.saturation.iter().flat_map(|servers| saturation::families(servers)));
     }
     all.retain(|family| !family.series.is_empty());
     all.sort_unstable_by_key(|family| family.name);
@@ -515,6 +532,7 @@ mod tests {
             multiproc: None,
             first: First::default(),
             workers: None,
+            saturation: None,
             drops: KernelDrops::default(),
             relay_target: Some("127.0.0.1:9125".into()),
             has_mapper_cache: true,

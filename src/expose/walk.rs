@@ -329,6 +329,22 @@ mod tests {
     }
 
     #[test]
+    fn a_family_that_comes_between_two_readings_is_not_shown_beside_one_of_the_files() {
+        let registry = registry(&[100]);
+        let files = snapshot(&[("f1", "", Made::Gauge(7.0)), ("f3", "", Made::Summary(1.0, 1.0))]);
+        let (page, _) = staged(&registry, files, Duration::ZERO, |reading| {
+            if reading == 1 {
+                ["f1", "f2", "f3_sum"].iter().for_each(|name| add(&registry, name, 0));
+            }
+        });
+        let types = page.lines().filter_map(|line| line.strip_prefix("# TYPE "));
+        assert_eq!(
+            types.collect::<Vec<_>>(),
+            ["f0 counter", "f1 gauge", "f2 counter", "f3 summary"]
+        );
+    }
+
+    #[test]
     fn files_families_stand_among_the_others_in_every_format() {
         let registry = registry(&[1, 1]);
         let files = snapshot(&[
@@ -410,27 +426,38 @@ z 4
     fn registry(counts: &[usize]) -> Registry {
         let registry = Registry::new(Compat::Extended, []);
         for (family, count) in counts.iter().enumerate() {
-            for number in 0..*count {
-                let name = format!("f{family}");
-                let request = Request {
-                    text: &format!("{name}{{n=\"{number}\"}}"),
-                    name: &name,
-                    label_names: "n,",
-                    spec: &SeriesSpec::Counter,
-                    help: "",
-                    limits: None,
-                    ttl_millis: 1000,
-                    generation: 1,
-                    now_millis: 0,
-                };
-                registry.series(&request).unwrap();
-            }
+            (0..*count).for_each(|number| add(&registry, &format!("f{family}"), number));
         }
         registry
     }
 
+    fn add(registry: &Registry, name: &str, number: usize) {
+        let request = Request {
+            text: &format!("{name}{{n=\"{number}\"}}"),
+            name,
+            label_names: "n,",
+            spec: &SeriesSpec::Counter,
+            help: "",
+            limits: None,
+            ttl_millis: 1000,
+            generation: 1,
+            now_millis: 0,
+        };
+        registry.series(&request).unwrap();
+    }
+
     /// The page of readings that live so long, and their number; `before` sees the number of each.
     fn check(registry: &Registry, life: Duration, before: impl Fn(usize)) -> (String, usize) {
+        staged(registry, Snapshot::default(), life, before)
+    }
+
+    /// The same with what files hold.
+    fn staged(
+        registry: &Registry,
+        files: Snapshot,
+        life: Duration,
+        before: impl Fn(usize),
+    ) -> (String, usize) {
         let readings = Cell::new(0);
         let read = || {
             before(readings.get());
@@ -443,9 +470,10 @@ z 4
             true
         };
         let mut page = Page::new(Format::Text.encoder(), &mut sink);
-        let joined = Joined::default();
+        let first = read();
+        let joined = Joined::new(&first, files, First::Statsd);
         let beside = Beside { own: &[], joined: &joined, start_unix_millis: 0 };
-        walk_in_stages(read(), read, beside, (&mut page, life));
+        walk_in_stages(first, read, beside, (&mut page, life));
         assert!(page.finish());
         (String::from_utf8(written).unwrap(), readings.get())
     }

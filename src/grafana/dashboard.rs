@@ -1,5 +1,7 @@
 //! Dashboards: which there are, and what stands on each.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::group::{Group, Limits, groups};
@@ -12,7 +14,7 @@ use super::model::{
 use super::names::{title, uid};
 use super::panel::{COLUMNS, Panel, Row, Size, View};
 use super::panels::health::Exporter;
-use super::panels::{self, is_bounded, service, workers};
+use super::panels::{self, is_bounded, saturation, service, workers};
 use super::promql::{Buckets, Scope, TARGETS, scraped};
 use super::red::{Service, services};
 
@@ -132,11 +134,14 @@ pub fn dashboards(inventory: &Inventory, options: &Options) -> Vec<Dashboard> {
     let mut families: Vec<&Family> = inventory.families.iter().collect();
     families.sort_by(|a, b| a.name.cmp(&b.name));
     families.dedup_by(|later, earlier| later.name == earlier.name);
+    let (servers, families): (Vec<_>, Vec<_>) =
+        families.into_iter().partition(|family| family.is_of_servers());
+    let besides = Besides { servers, parts: &inventory.parts };
     let groups = groups(&families, DASHBOARD);
     let plans = if groups.len() <= 1 {
-        vec![single(inventory, &families, options)]
+        vec![single(&families, &besides, options)]
     } else {
-        let overview = overview(inventory, &families, &groups, options);
+        let overview = overview((&families, &besides), &groups, options);
         let rest = groups.iter().map(|group| group_plan(group, options));
         std::iter::once(overview).chain(rest).collect()
     };
@@ -144,11 +149,11 @@ pub fn dashboards(inventory: &Inventory, options: &Options) -> Vec<Dashboard> {
 }
 
 /// The only dashboard.
-fn single<'a>(inventory: &Inventory, families: &[&'a Family], options: &Options) -> Plan<'a> {
+fn single<'a>(families: &[&'a Family], besides: &Besides<'a>, options: &Options) -> Plan<'a> {
     let (scope, variables) = scope(families, options);
     let mut rows = rows(&scope, families, options.exporter);
     let is_long = families.len() > MANY_FAMILIES;
-    let others = part_rows(inventory).chain(options.exporter.row());
+    let others = besides.rows(&scope).chain(options.exporter.row());
     rows.extend(others.map(|row| Row { is_collapsed: is_long, ..row }));
     Plan {
         kind: "overview",
@@ -174,16 +179,23 @@ fn rows(scope: &Scope, families: &[&Family], exporter: Exporter) -> Vec<Row> {
 }
 
 /// What the server tells of besides.
-fn part_rows(inventory: &Inventory) -> impl Iterator<Item = Row> {
-    inventory.parts.iter().map(|part| match part {
-        Part::Workers => workers::row(),
-    })
+struct Besides<'a> {
+    servers: Vec<&'a Family>,
+    parts: &'a BTreeSet<Part>,
+}
+
+impl Besides<'_> {
+    fn rows(&self, scope: &Scope) -> impl Iterator<Item = Row> {
+        let parts = self.parts.iter().map(|part| match part {
+            Part::Workers => workers::row(),
+        });
+        saturation::row(scope, &self.servers).into_iter().chain(parts)
+    }
 }
 
 /// The first of several dashboards.
 fn overview<'a>(
-    inventory: &Inventory,
-    families: &[&'a Family],
+    (families, besides): (&[&'a Family], &Besides<'a>),
     groups: &[Group<'a>],
     options: &Options,
 ) -> Plan<'a> {
@@ -200,7 +212,7 @@ fn overview<'a>(
         .size(Size { width: COLUMNS, height: 8, is_first: true });
     rows.push(Row { title: "Dashboards".to_owned(), is_collapsed: false, panels: vec![links] });
     rows.extend(service_rows(&scope, &services));
-    rows.extend(part_rows(inventory).chain(options.exporter.row()));
+    rows.extend(besides.rows(&scope).chain(options.exporter.row()));
     Plan {
         kind: "overview",
         key: options.name.clone(),

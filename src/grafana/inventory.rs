@@ -11,6 +11,7 @@ mod labels;
 mod registry;
 mod mapping;
 mod page;
+mod servers;
 pub mod remote;
 
 pub use labels::unescaped;

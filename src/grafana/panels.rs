@@ -7,6 +7,7 @@ use super::promql::{Scope, aggregate, scraped};
 use super::unit;
 
 pub mod health;
+pub mod saturation;
 pub mod service;
 pub mod workers;
 

@@ -123,7 +123,8 @@ struct Members<'a> {
 #[must_use]
 pub fn services<'a>(families: impl IntoIterator<Item = &'a Family>) -> Vec<Service<'a>> {
     let mut members: BTreeMap<String, Members<'a>> = BTreeMap::new();
-    for family in families {
+    // What tallyd counts about servers of others has panels and alerts of its own.
+    for family in families.into_iter().filter(|family| !family.is_of_servers()) {
         let entry = members.entry(shared_words(&family.name)).or_default();
         match family.kind {
             // Bytes and seconds that add up are no requests.

@@ -341,7 +341,9 @@ mod tests {
         };
         assert!(statsd("a") && !statsd("b"));
         bench.check("g", "", Err(LimitReason::Series));
+        assert_eq!(bench.registry.len_of_all(), 2);
         bench.admission.leave("f", "");
+        assert!(bench.registry.take_room_again() && !bench.registry.take_room_again());
         bench.check("g", "", Err(LimitReason::Series));
         bench.counted(&["g  series 2"]);
         assert!(statsd("b"), "there is room again");

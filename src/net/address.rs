@@ -106,7 +106,8 @@ pub(super) fn open(
     Ok(socket)
 }
 
-fn split(text: &str) -> Result<(&str, u16), AddressError> {
+/// Takes `host:port` apart; the host is without brackets, and may be empty.
+pub(crate) fn split(text: &str) -> Result<(&str, u16), AddressError> {
     let missing = || AddressError::MissingPort(text.to_owned());
     let ambiguous = || AddressError::Ambiguous(text.to_owned());
     let (host, port) = if let Some(rest) = text.strip_prefix('[') {

@@ -1,7 +1,8 @@
 //! Alerts that a well-known application calls for, told by the families that its preset makes.
 //!
 //! Services are alerted on whoever sends them ([`service`](super::service)); here is what only the
-//! application's own metrics say: that it is sealed, has no workers or drops what it should keep.
+//! application's own metrics say: that it is sealed, has no workers or drops what it should keep. Servers
+//! that tallyd watches itself are told by its own families, in the same way.
 
 use crate::grafana::inventory::Family;
 

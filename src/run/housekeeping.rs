@@ -10,6 +10,7 @@ use crate::aggregate::expiry::{Proposal, Retired};
 use crate::ingest::Order;
 use crate::multiproc::Multiproc;
 use crate::net::{KernelDrops, Orders};
+use crate::saturation::Saturation;
 use crate::status::Watch;
 use crate::workers::Roster;
 
@@ -25,6 +26,7 @@ pub struct Housekeeping {
     watch: Arc<Watch>,
     workers: Option<Arc<Roster>>,
     multiproc: Option<Arc<Multiproc>>,
+    saturation: Option<Arc<Saturation>>,
     start: Instant,
     /// Cells that have left the page and wait for scrapes to end.
     retired: VecDeque<Retired>,
@@ -47,6 +49,7 @@ impl Housekeeping {
             watch: Arc::clone(watch),
             workers: None,
             multiproc: None,
+            saturation: None,
             start,
             retired: VecDeque::new(),
         }
@@ -62,6 +65,13 @@ impl Housekeeping {
         Self { workers, multiproc, ..self }
     }
 
+    /// Looks at servers of others, too.
+    #[must_use]
+    pub fn with_servers(mut self, saturation: Option<Arc<Saturation>>) -> Self {
+        self.saturation = saturation;
+        self
+    }
+
     /// Works until the other end of `stop` is gone.
     pub fn run(mut self, stop: &mpsc::Receiver<()>) {
         while stop.recv_timeout(INTERVAL) == Err(mpsc::RecvTimeoutError::Timeout) {
@@ -72,6 +82,9 @@ impl Housekeeping {
             self.registry.refresh();
             self.watch.tick();
             self.look_at_workers();
+            if let Some(saturation) = &self.saturation {
+                saturation.tick(&self.registry, self.now_millis());
+            }
         }
     }
 
@@ -91,15 +104,20 @@ impl Housekeeping {
 
     /// Removes the series that no lane has seen a sample of for longer than their ttl.
     fn expire(&mut self) {
-        let now_millis = u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX);
-        if let Some(proposal) = self.registry.propose_expiry(now_millis) {
+        let mut is_freed = self.registry.take_room_again();
+        if let Some(proposal) = self.registry.propose_expiry(self.now_millis()) {
             let proposal = Arc::new(proposal);
             let vetoed = self.ask_lanes(&proposal);
-            if self.registry.end_expiry(&proposal, &vetoed) {
-                self.orders.send_to_all(|_| Order::ForgetLapsing);
-            }
+            is_freed |= self.registry.end_expiry(&proposal, &vetoed);
+        }
+        if is_freed {
+            self.orders.send_to_all(|_| Order::ForgetLapsing);
         }
         self.retired.extend(self.registry.take_retired());
+    }
+
+    fn now_millis(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     fn ask_lanes(&self, proposal: &Arc<Proposal>) -> Vec<usize> {

@@ -50,7 +50,10 @@ impl Inventories {
         self.last.get(|| {
             let reading = self.sources.registry.read(self.watch.now_millis());
             let joined = self.sources.joined(&reading);
-            let inventory = Inventory::of_reading(&reading, &joined, &self.reloader.rules());
+            let mut inventory = Inventory::of_reading(&reading, &joined, &self.reloader.rules());
+            if let Some(saturation) = &self.sources.saturation {
+                inventory.add_servers(saturation);
+            }
             Inventory { parts: self.parts.clone(), ..inventory }
         })
     }

@@ -12,6 +12,7 @@ use crate::compat::Compat;
 use crate::grafana::sync::status::Facts as GrafanaFacts;
 use crate::map::{Action, Rules};
 use crate::multiproc::Facts as FilesFacts;
+use crate::saturation::Facts as ServerFacts;
 
 /// Rules that are listed at most; the busiest of more.
 const MAX_RULES: usize = 500;
@@ -29,6 +30,8 @@ pub struct Setting<'a> {
     pub limits: Limits,
     /// The mapping file and its reloads.
     pub mapping: Mapping,
+    /// Servers of others that are watched.
+    pub servers: Vec<ServerFacts>,
     /// How the keeping of dashboards goes, where there is a Grafana.
     pub grafana: Option<GrafanaFacts>,
     /// How the reading of workers' files goes, where there are any.
@@ -74,6 +77,8 @@ pub struct Facts {
     pub rules_left_out: usize,
     /// The process.
     pub process: Process,
+    /// Servers of others that are watched, each as one source tells of it.
+    pub servers: Vec<ServerFacts>,
     /// How the keeping of dashboards goes; null without `--grafana.url`.
     pub grafana: Option<GrafanaFacts>,
     /// How the reading of workers' files goes; null without `--multiproc.dir`.
@@ -251,6 +256,7 @@ impl Facts {
             rules,
             rules_left_out,
             process: process(now),
+            servers: setting.servers,
             grafana: setting.grafana,
             files: setting.files,
             history: History {

@@ -459,6 +459,7 @@ mod tests {
             rules: &Rules::without_file(Compat::Extended),
             limits: Limits { series: Some(1), full: vec![full; count] },
             mapping: Mapping { file, last_error, ..Mapping::default() },
+            servers: Vec::new(),
             grafana: None,
             files: Some(files(text, count)),
         };

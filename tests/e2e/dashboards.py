@@ -6,7 +6,7 @@
 Starts a tallyd for each case, sends to it, lets two Prometheus scrape (one of them native histograms),
 generates dashboards, and runs `validate_dashboard.sh` and `live_check.py` of DIR/grafana on every one.
 Cases: every preset with the sample lines of DIR/presets/mapping, or captured ones where there are none, five
-families, five hundred, native histograms; presets also without a server. Exit 1 if anything is wrong with any dashboard.
+families, five hundred, native histograms, servers that are watched; presets also without a server. Exit 1 if anything is wrong with any dashboard.
 """
 
 import argparse
@@ -74,6 +74,7 @@ def cases(shared: Path) -> list[Case]:
         Case("five-histograms", five(), HISTOGRAMS),
         Case("five-hundred", many(), HISTOGRAMS),
         Case("native", five(), HISTOGRAMS, native=True),
+        Case("servers", captured("gunicorn"), flags=["--preset=gunicorn", "--listen-queue.address=own=127.0.0.1:{web}"]),
     ]
     for path in sorted((REPOSITORY / "mapping").glob("*.yaml")):
         samples, mapping = (shared / "presets" / "mapping" / path.stem).with_suffix(".in"), path.read_text()
@@ -105,7 +106,7 @@ def wait_for(url: str) -> None:
 def start_tallyd(binary: str, case: Case, work: Path) -> subprocess.Popen[bytes]:
     case.udp, case.web = free_port(socket.SOCK_DGRAM), free_port(socket.SOCK_STREAM)
     flags = [f"--statsd.listen-udp=127.0.0.1:{case.udp}", "--statsd.listen-tcp=",
-             f"--web.listen-address=127.0.0.1:{case.web}", "--lanes=1", *case.flags]
+             f"--web.listen-address=127.0.0.1:{case.web}", "--lanes=1", *(flag.format(web=case.web) for flag in case.flags)]
     if case.mapping is not None:
         path = work / f"{case.name}.mapping.yaml"
         path.write_text(case.mapping)

@@ -1,9 +1,12 @@
 """The status page in a real browser: without scripts, live, against hostile input, for every eye and by keyboard."""
 
+import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+from prometheus_client.mmap_dict import MmapedDict, mmap_key
 from support.browser import Browser
 from support.server import Server
 from support.wait import wait_for
@@ -122,9 +125,9 @@ def test_numbers_change_under_a_visitor_who_types_and_reads(start: Start, browse
     assert browser.evaluate("document.getElementById('live-state').textContent") == "paused"
 
 
-def test_what_clients_send_is_never_run(start: Start, browser: Browser) -> None:
-    """Whatever names, tags and lines look like, they are text, on the page and after an update."""
-    server = start(mapping=MAPPING)
+def test_what_clients_send_is_never_run(start: Start, browser: Browser, tmp_path: Path) -> None:
+    """Whatever names, tags, lines and files look like, they are text, on the page and after an update."""
+    server = start(hostile_files(tmp_path), mapping=MAPPING)
     send(server, "shop_requests_total:1|c", *HOSTILE)
     for query in ("", *(f"?line={quote(line)}&q={quote(line)}" for line in HOSTILE[:3])):
         browser.open(page_of(server) + query)
@@ -141,9 +144,9 @@ def test_what_clients_send_is_never_run(start: Start, browser: Browser) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_text_can_be_read(start: Start, browser: Browser, scheme: str) -> None:
+def test_every_text_can_be_read(start: Start, browser: Browser, scheme: str, tmp_path: Path) -> None:
     """Enough contrast in both schemes, and no page wider than the screen down to 360 pixels."""
-    server = start(mapping=MAPPING)
+    server = start(hostile_files(tmp_path), mapping=MAPPING)
     send(server, "shop_requests_total:1|c", *HOSTILE)
     browser.prefer(scheme)
     for width in (360, 768, 1280):
@@ -156,9 +159,9 @@ def test_every_text_can_be_read(start: Start, browser: Browser, scheme: str) -> 
     assert is_dark == (scheme == "dark")
 
 
-def test_a_keyboard_reaches_everything(start: Start, browser: Browser) -> None:
+def test_a_keyboard_reaches_everything(start: Start, browser: Browser, tmp_path: Path) -> None:
     """The skip link comes first, all else in the order of the page, and the focus is always seen."""
-    server = start(mapping=MAPPING)
+    server = start(hostile_files(tmp_path), mapping=MAPPING)
     send(server, "shop.home.requests:1|c", "cache.hits:1|c", "no line", "cache.hits:1|g")
     browser.open(page_of(server))
     browser.evaluate("document.getElementById('live-pause').click()")
@@ -181,6 +184,18 @@ def test_a_keyboard_reaches_everything(start: Start, browser: Browser) -> None:
     assert browser.evaluate("document.querySelector('.skip').getAttribute('href')") == "#main"
     landmarks = "['header', 'nav', 'main', 'footer', 'h1'].map((n) => document.querySelectorAll(n).length)"
     assert browser.evaluate(landmarks) == [1, 1, 1, 1, 1]
+
+
+def hostile_files(directory: Path) -> str:
+    """The flag for a worker's files with help and labels that would do something, one of them with a client's name."""
+    folder = directory / "<b>files"
+    folder.mkdir()
+    (folder / "counter_<img src=x onerror=window.owned=1>.db").write_bytes(b"\xff" * 9000)
+    values = MmapedDict(str(folder / f"gauge_max_{os.getpid()}.db"))
+    for name in ("shop_requests_total", "queue"):
+        values.write_value(mmap_key(name, name, ["k"], [HOSTILE[1]], HOSTILE[0]), 1.0, 0.0)
+    values.close()
+    return f"--multiproc.dir={folder}"
 
 
 def send(server: Server, *lines: str) -> None:

@@ -51,7 +51,7 @@ pub fn families<'a>(facts: &Facts, clashes: impl IntoIterator<Item = &'a Clash>)
         ),
         of_each(
             "tallyd_multiproc_reaped_files_total",
-            "Files of workers that were gone that were unlinked.",
+            "Files that were unlinked, since what they counted was on disk.",
             FamilyKind::Counter,
             |dir| dir.reaped_files_total,
         ),

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::labels::Collector;
 use super::{Family, Inventory, Kind, Part};
 use crate::aggregate::label_pairs;
+use crate::saturation;
 
 /// Beginnings of names that an exporter has for itself.
 const OWN: [&str; 6] =
@@ -41,8 +42,11 @@ impl Inventory {
             }
         }
         let parts = families.contains_key("tallyd_workers").then_some(Part::Workers);
-        families
-            .retain(|name, found| found.series > 0 && !OWN.iter().any(|own| name.starts_with(own)));
+        let is_own = |name: &str| {
+            let is_server = name.starts_with(saturation::PREFIX);
+            !is_server && OWN.iter().any(|own| name.starts_with(own))
+        };
+        families.retain(|name, found| found.series > 0 && !is_own(name));
         Self {
             families: families.into_iter().map(family).collect(),
             parts: parts.into_iter().collect(),

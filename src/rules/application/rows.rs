@@ -4,7 +4,7 @@ use super::AlertKind::{Errors, Strained, Unhealthy};
 use super::Course::{Is, Rises};
 use super::Row;
 
-pub(super) static ROWS: [Row; 24] = [
+pub(super) static ROWS: [Row; 28] = [
     Row {
         kind: Unhealthy,
         name: "AirflowSchedulerSilent",
@@ -172,6 +172,54 @@ pub(super) static ROWS: [Row; 24] = [
         fires: &[("kong_requests_total", &[("status", "502")], Rises(6000))],
         rests: &[("kong_requests_total", &[("status", "200")], Rises(6000))],
         unless: Some("status"),
+    },
+    Row {
+        kind: Strained,
+        name: "ServerSaturated",
+        family: "tallyd_server_busy_ratio",
+        expr: "max by (job, app, source) (tallyd_server_busy_ratio) > 0.9",
+        summary: "{{ $value | humanizePercentage }} of what {{ $labels.app }} has for requests is busy",
+        description: "The next requests wait; more workers, more threads or faster answers are needed.",
+        labels: &[("app", "shop"), ("source", "uwsgi")],
+        fires: &[("tallyd_server_busy_ratio", &[("address", "127.0.0.1:9191")], Is(1.0))],
+        rests: &[("tallyd_server_busy_ratio", &[("address", "127.0.0.1:9191")], Is(0.5))],
+        unless: None,
+    },
+    Row {
+        kind: Strained,
+        name: "ServerQueueFull",
+        family: "tallyd_server_backlog_fill_ratio",
+        expr: "max by (job, app, address) (tallyd_server_backlog_fill_ratio) > 0.8",
+        summary: "The accept queue of {{ $labels.app }} is filled to {{ $value | humanizePercentage }}",
+        description: "Connections are dropped when it is full: its workers are too slow or too few, or the queue is too short (the server's backlog, net.core.somaxconn).",
+        labels: &[("app", "shop"), ("address", "127.0.0.1:8000")],
+        fires: &[("tallyd_server_backlog_fill_ratio", &[("source", "socket")], Is(1.0))],
+        rests: &[("tallyd_server_backlog_fill_ratio", &[("source", "socket")], Is(0.1))],
+        unless: None,
+    },
+    Row {
+        kind: Unhealthy,
+        name: "ServerDropsConnections",
+        family: "tallyd_server_drops_total",
+        expr: "sum by (job, app, source) (rate(tallyd_server_drops_total[{w}])) > 0",
+        summary: "{{ $labels.app }} has no room for {{ $value | humanize }} connections a second",
+        description: "Its accept queue is full. Clients try again after a second, then after longer, or give up.",
+        labels: &[("app", "shop"), ("source", "socket")],
+        fires: &[("tallyd_server_drops_total", &[("address", "127.0.0.1:8000")], Rises(60))],
+        rests: &[("tallyd_server_drops_total", &[("address", "127.0.0.1:8000")], Rises(0))],
+        unless: None,
+    },
+    Row {
+        kind: Unhealthy,
+        name: "ServerNotThere",
+        family: "tallyd_server_up",
+        expr: "min by (job, app, address, source) (tallyd_server_up) == 0",
+        summary: "Nobody answers for {{ $labels.app }} at {{ $labels.address }}",
+        description: "No socket listens there, or the stats socket cannot be read; tallyd_server_read_failures_total tells why.",
+        labels: &[("address", "127.0.0.1:8000"), ("app", "shop"), ("source", "socket")],
+        fires: &[("tallyd_server_up", &[], Is(0.0))],
+        rests: &[("tallyd_server_up", &[], Is(1.0))],
+        unless: None,
     },
     Row {
         kind: Strained,

@@ -46,6 +46,7 @@ impl View<'_> {
             rules: &self.reloader.rules(),
             limits: self.limits(),
             mapping: self.mapping(),
+            servers: self.sources.saturation.iter().flat_map(|servers| servers.facts()).collect(),
             grafana: self.grafana.map(Status::facts),
             files: self.sources.multiproc.as_ref().map(|files| files.facts()),
         };
