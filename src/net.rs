@@ -674,7 +674,8 @@ mod tests {
     fn an_unusable_configuration_names_its_flag() {
         let off = Config { udp: vec![], tcp: vec![], ..config() };
         check_refused(&off, "nothing to listen on");
-        assert!(Sockets::bind(&Config { may_be_deaf: true, ..off }).is_ok());
+        let deaf = Config { may_be_deaf: true, ..off };
+        assert!(Sockets::bind(&deaf, Inherited::default()).is_ok());
         let udp = Config { udp: vec!["127.0.0.1".into()], ..config() };
         check_refused(&udp, "bad address in `--statsd.listen-udp`");
         let tcp = Config { tcp: vec!["127.0.0.1:99999".into()], ..config() };

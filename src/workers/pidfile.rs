@@ -186,7 +186,8 @@ mod tests {
     fn children_are_found_by_their_threads_and_by_their_parents() {
         let own = std::process::id();
         let mut child = cat();
-        assert!(children(own).unwrap().contains(&child.id()));
+        // The kernel may leave some out while others end.
+        while !children(own).unwrap().contains(&child.id()) {}
         assert!(by_parent(own.try_into().unwrap()).unwrap().contains(&child.id()));
         assert!(!children(child.id()).unwrap().contains(&own));
         child.kill().unwrap();

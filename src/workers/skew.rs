@@ -63,24 +63,35 @@ pub struct Skew {
 /// observed at least ten of them. A worker that is in the later table alone began in between.
 #[must_use]
 pub fn skews(earlier: &[Observed], later: &[Observed]) -> Vec<Skew> {
-    let key = |row: &Observed| (Arc::clone(&row.role), Arc::clone(&row.family), row.pid);
-    let before: BTreeMap<_, (f64, f64)> =
-        earlier.iter().map(|row| (key(row), (row.sum, row.count))).collect();
-    let mut means: BTreeMap<(Arc<str>, Arc<str>), Vec<f64>> = BTreeMap::new();
-    for row in later.iter().filter(|row| is_duration(&row.family)) {
-        let (sum, count) = before.get(&key(row)).copied().unwrap_or_default();
-        let (sum, count) = (row.sum - sum, row.count - count);
-        let mean = sum / count;
+    let before = totals(earlier);
+    let mut means: BTreeMap<(&Arc<str>, &Arc<str>), Vec<f64>> = BTreeMap::new();
+    for (worker, (sum, count)) in totals(later) {
+        let (sum_before, count_before) = before.get(&worker).copied().unwrap_or_default();
+        let (role, family, _) = worker;
+        let count = count - count_before;
+        let mean = (sum - sum_before) / count;
         if count >= MIN_COUNT && mean.is_finite() && mean >= 0.0 {
-            let family = (Arc::clone(&row.role), Arc::clone(&row.family));
-            means.entry(family).or_default().push(mean);
+            means.entry((role, family)).or_default().push(mean);
         }
     }
-    let skew = |((role, family), means): (_, Vec<f64>)| {
+    let skew = |((role, family), means): ((&Arc<str>, &Arc<str>), Vec<f64>)| {
         let ratio = slowest_by_median(means)?;
-        Some(Skew { role, family, ratio })
+        Some(Skew { role: Arc::clone(role), family: Arc::clone(family), ratio })
     };
     means.into_iter().filter_map(skew).collect()
+}
+
+/// A role, a family that holds durations, and a worker.
+type Key<'a> = (&'a Arc<str>, &'a Arc<str>, u32);
+
+/// Sums and counts of each worker, which may have files in several directories.
+fn totals(table: &[Observed]) -> BTreeMap<Key<'_>, (f64, f64)> {
+    let mut totals: BTreeMap<Key<'_>, (f64, f64)> = BTreeMap::new();
+    for row in table.iter().filter(|row| is_duration(&row.family)) {
+        let total = totals.entry((&row.role, &row.family, row.pid)).or_default();
+        *total = (total.0 + row.sum, total.1 + row.count);
+    }
+    totals
 }
 
 fn slowest_by_median(mut means: Vec<f64>) -> Option<f64> {
@@ -113,8 +124,12 @@ impl Window {
         last.is_none_or(|(millis, _)| now_millis.saturating_sub(*millis) >= STEP_MILLIS)
     }
 
-    /// Takes a table in.
+    /// Takes a table in. One without workers begins anew: compared with it, all that they have observed
+    /// since they began would be of the last minute.
     pub(super) fn take(&mut self, now_millis: u64, table: Vec<Observed>) {
+        if table.is_empty() {
+            return *self = Self::default();
+        }
         // The oldest that is kept is the first one that is as old as the window.
         while self.tables.get(1).is_some_and(|(millis, _)| millis + WINDOW_MILLIS <= now_millis) {
             self.tables.pop_front();
@@ -145,6 +160,9 @@ mod tests {
         // Of four, the middle lies between two.
         let four = [(1, 1.0, 16.0), (2, 2.0, 16.0), (3, 4.0, 16.0), (4, 6.0, 16.0)];
         check(&none, &four, Some(2.0));
+        // One has files in two directories.
+        let twice = [(1, 1.0, 8.0), (1, 7.0, 8.0), (2, 2.0, 16.0), (3, 2.0, 16.0)];
+        check(&none, &twice, Some(4.0));
         check(&none, &[(1, 20.0, 10.0), (2, 40.0, 20.0), (3, 2.0, 1e0)], None);
     }
 
@@ -206,6 +224,10 @@ mod tests {
             .collect();
         assert_eq!(ratios, [5.0, 5.0, 5.0, 5.0, 4.0, 3.0, 2.0, 1.0, 1.0]);
         assert_eq!(window.tables.len(), 5);
+        window.take(300_000, Vec::new());
+        assert!(window.is_due(300_000) && window.skews().is_empty());
+        window.take(300_000, table(9e9, 300_000));
+        assert_eq!(window.skews(), []);
     }
 
     fn row((pid, sum, count): (u32, f64, f64)) -> Observed {

@@ -98,6 +98,8 @@ pub(super) fn families(report: &Report) -> Vec<OwnFamily> {
             },
         )
     });
+    let mut hidden: Vec<_> = hidden.collect();
+    hidden.sort_by(|a, b| a.0.cmp(&b.0));
     let skews = report.skews.iter().map(|skew| {
         let labels = [label("metric", &skew.family), label("role", &skew.role)].join(",");
         (labels, skew.ratio)
@@ -107,7 +109,7 @@ pub(super) fn families(report: &Report) -> Vec<OwnFamily> {
         gauge(
             "tallyd_workers_hidden",
             "Workers that tallyd may not look at: for their open files, or for CPU time and memory.",
-            hidden.collect(),
+            hidden,
         ),
         gauge(
             "tallyd_workers_masters",
