@@ -141,7 +141,8 @@ impl Multiproc {
     }
 
     fn look(&self, state: &mut State, depth: Depth) {
-        let State { slots, problems, directories, buffer, .. } = state;
+        let State { slots, problems, directories, buffer, restored, .. } = state;
+        *restored = HashMap::new();
         let held: usize = directories.iter().map(Directory::held_files).sum();
         let mut shared = Shared {
             slots,

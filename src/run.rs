@@ -143,9 +143,8 @@ impl Server {
         let lanes = net::start(sockets, ingests, unfinished)?;
         let orders = lanes.orders();
 
-        if let Some(queue) = config.event_queue {
-            start_flushing(queue.interval, orders.clone())?;
-        }
+        let flushes = config.event_queue.map(|queue| queue.interval);
+        flushes.map(|interval| start_flushing(interval, orders.clone())).transpose()?;
         let (registry, telemetry) = (&source.registry, &source.telemetry);
         let watch = Watch::new(telemetry, registry, &drops, (clock, orders.lanes()));
         let housekeeping = Housekeeping::new(registry, &orders, (&drops, &watch), clock.start)
@@ -157,8 +156,7 @@ impl Server {
             Worker::start("state", move |stop| saver.run(stop))
         });
 
-        let file = config.mapping.file.clone();
-        let telemetry = Arc::clone(&source.telemetry);
+        let (file, telemetry) = (config.mapping.file.clone(), Arc::clone(telemetry));
         let reloader = Reloader::new(file, config.compat, orders, telemetry, rules)
             .with_intake(config.limits.intake.clone());
         let reloader = Arc::new(reloader);

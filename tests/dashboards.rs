@@ -63,6 +63,12 @@ fn servers_that_are_watched_have_a_row() {
             );
         }
         assert_eq!(made.len() > 1, others == 500, "no dashboard of its own");
+        let file = "dashboards:\n- title: D\n  rows: [{insert: servers}]\n";
+        let code = Code::parse(file, "d.yaml".as_ref()).unwrap();
+        let made = code.dashboards(&inventory, &Options::default()).unwrap();
+        let value = made.dashboards[0].to_value().unwrap();
+        check_queries(&value);
+        assert!(panels(&value).iter().any(|panel| text(panel, "title") == "Busy share"));
     }
 }
 

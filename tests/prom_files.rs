@@ -173,7 +173,9 @@ fn lists_dashboards_and_the_status_page_have_families_of_files() {
     assert_eq!(status["files"]["directories"][0]["files"], 4);
     let html = server.get("/").unwrap();
     let html = html.as_str().unwrap();
-    for part in ["Workers' files", path, "latency_seconds", ">files<"] {
+    for part in
+        ["Workers' files are read", path, "when its process is", "latency_seconds", ">files<"]
+    {
         assert!(html.contains(part), "{part} is not in {html}");
     }
 }

@@ -334,7 +334,9 @@ mod tests {
         let files = snapshot(&[("f1", "", Made::Gauge(7.0)), ("f3", "", Made::Summary(1.0, 1.0))]);
         let (page, _) = staged(&registry, files, Duration::ZERO, |reading| {
             if reading == 1 {
-                ["f1", "f2", "f3_sum"].iter().for_each(|name| add(&registry, name, 0));
+                for name in ["f1", "f2", "f3_sum"] {
+                    add(&registry, name, 0);
+                }
             }
         });
         let types = page.lines().filter_map(|line| line.strip_prefix("# TYPE "));

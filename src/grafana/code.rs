@@ -216,7 +216,7 @@ mod tests {
             ),
             (
                 "rows: [{insert: everything}]\n",
-                "3:19: unknown word `everything`; known are overview, services, families, workers, exporter",
+                "3:19: unknown word `everything`; known are overview, services, families, workers, servers, exporter",
             ),
             (
                 "rows: [{title: R, for: {as: x}}]\n",

@@ -298,7 +298,9 @@ pub(super) fn family_rows(scope: &Scope, families: &[&Family]) -> Vec<Row> {
         is_collapsed,
         panels: family_panels(scope, &group.families),
     };
-    groups(families, ROW).into_iter().map(row).collect()
+    let families: Vec<&Family> =
+        families.iter().copied().filter(|family| !family.is_of_servers()).collect();
+    groups(&families, ROW).into_iter().map(row).collect()
 }
 
 /// The panels of families: those that fill whole lines last, so that lines are full.

@@ -4,8 +4,8 @@
 //! file. It goes to no overflow series: gauges could not be added up there, and the files
 //! still have everything, so that a higher limit shows it as if it had never been left out.
 //!
-//! A family that has refused a series lets no other new one in, even when there is room again:
-//! another worker's part of the refused one would pass for the whole of it.
+//! A family that has refused a series lets no other new one in until the process ends, even when there
+//! is room again: another worker's part of the refused one would pass for the whole of it.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -103,21 +103,9 @@ impl Admission {
         let mut state = self.state.lock();
         let Some(occupancy) = state.families.get_mut(family) else { return };
         occupancy.remove(labels);
-        if occupancy.series == 0 && !occupancy.is_closed {
+        if occupancy.series == 0 && !occupancy.is_full() {
             state.families.remove(family);
         }
-    }
-
-    /// Lets new series in again wherever there is room. Only for who asks anew for all series of all
-    /// files that were refused, before anybody sees one of them.
-    pub fn reopen(&self) {
-        let mut state = self.state.lock();
-        state.is_closed = false;
-        state.families.retain(|_, occupancy| {
-            occupancy.is_closed = false;
-            occupancy.labels.values_mut().for_each(|values| values.is_closed = false);
-            occupancy.series > 0
-        });
     }
 
     /// The families that have refused a series, those with the most series first.
@@ -303,8 +291,6 @@ mod tests {
         assert_eq!((&*full[0].name, full[0].series, &*full[0].label), ("f", 2, "a"));
         bench.admission.leave("f", "a=\"2\",b=\"x\"");
         bench.check("f", "a=\"3\",b=\"x\"", Err(LimitReason::SeriesPerFamily));
-        bench.admission.reopen();
-        bench.check("f", "a=\"3\",b=\"x\"", Ok(()));
     }
 
     #[test]

@@ -265,14 +265,17 @@ impl Directory {
     /// Looks who lives.
     fn judge(&mut self, shared: &mut Shared<'_>) {
         let is_by_pid = shared.liveness == Liveness::Pid && !self.is_foreign;
+        let changed = match shared.liveness {
+            Liveness::Age(_) => self.changes_by_worker(),
+            Liveness::Pid | Liveness::Never => HashMap::new(),
+        };
         for (name, worker) in &mut self.workers {
             let lived = worker.lives();
             if is_by_pid {
                 let members = &self.members;
                 worker.judge(shared.now_millis, || files_of(members, name));
             } else if let Liveness::Age(age) = shared.liveness {
-                let files = self.members.values().filter(|member| member.worker == *name);
-                let changed = files.map(|member| member.changed_millis).max().unwrap_or(0);
+                let changed = changed.get(name).copied().unwrap_or_default();
                 let silent = shared.now_millis.saturating_sub(changed);
                 worker.set_gone(u128::from(silent) > age.as_millis());
             } else {
@@ -283,7 +286,17 @@ impl Directory {
         }
     }
 
-    /// Reads the files that may have changed, or of `depth`'s those alone that cannot wait.
+    /// When a file of each worker last changed.
+    fn changes_by_worker(&self) -> HashMap<Arc<str>, u64> {
+        let mut changed: HashMap<Arc<str>, u64> = HashMap::new();
+        for member in self.members.values() {
+            let of_worker = changed.entry(Arc::clone(&member.worker)).or_default();
+            *of_worker = member.changed_millis.max(*of_worker);
+        }
+        changed
+    }
+
+    /// Reads the files that may have changed, or only those that cannot wait.
     fn read(&mut self, depth: Depth, shared: &mut Shared<'_>) {
         let Ok(handle) = File::open(&self.path) else { return };
         let is_recheck = !self.is_ours

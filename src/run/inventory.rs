@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::reload::Reloader;
 use crate::expose::own::Sources;
+use crate::expose::own::saturation::FAMILIES;
 use crate::grafana::Inventory;
 use crate::grafana::inventory::Part;
 use crate::status::Watch;
@@ -34,7 +35,9 @@ impl Inventories {
     pub fn changes(&self) -> u64 {
         let vectors: u64 = self.sources.registry.vectors().map(|(_, count)| count).sum();
         let in_files = self.sources.multiproc.as_ref().map(|files| files.facts().families);
-        vectors + in_files.unwrap_or_default()
+        // Families of servers are there from the start.
+        let of_servers = if self.sources.saturation.is_some() { FAMILIES.len() as u64 } else { 0 };
+        vectors + in_files.unwrap_or_default() + of_servers
     }
 
     /// The same of a server that tells of these as well.

@@ -49,10 +49,24 @@ impl Life {
         let Some(handle) = &self.handle else {
             return started_ticks(self.pid) != Some(self.started_ticks);
         };
-        let mut wait = [PollFd::new(handle, PollFlags::IN)];
-        let ready = poll(&mut wait, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
-        ready.is_ok_and(|ready| ready > 0)
+        has_ended(handle)
     }
+}
+
+/// Whether a process of this number runs that we may not look at, as with a `/proc` that shows each
+/// user only their own: so nobody can tell which life it is.
+#[must_use]
+pub fn is_hidden(pid: u32) -> bool {
+    let number = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    let handle = number.and_then(|number| pidfd_open(number, PidfdFlags::empty()).ok());
+    // In this order: one that ends meanwhile is not hidden.
+    handle.is_some_and(|handle| started_ticks(pid).is_none() && !has_ended(&handle))
+}
+
+fn has_ended(handle: &OwnedFd) -> bool {
+    let mut wait = [PollFd::new(handle, PollFlags::IN)];
+    let ready = poll(&mut wait, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
+    ready.is_ok_and(|ready| ready > 0)
 }
 
 /// When the process of this number began; none if there is none that runs.
@@ -87,9 +101,10 @@ mod tests {
         while !life.is_over() {
             std::thread::yield_now();
         }
-        assert!(blind.is_over() && Life::of(child.id()).is_none());
+        assert!(blind.is_over() && Life::of(child.id()).is_none() && !is_hidden(child.id()));
         child.wait().unwrap();
         assert!(life.is_over() && blind.is_over() && Life::of(child.id()).is_none());
+        assert!(!is_hidden(child.id()) && !is_hidden(std::process::id()));
     }
 
     #[test]

@@ -12,7 +12,7 @@ use procfs::process::{Process, all_processes};
 use procfs::{ProcError, ProcResult};
 use tracing::{info, warn};
 
-use super::Life;
+use super::life::{Life, is_hidden};
 
 /// More than any number takes; some servers write more lines, the first of which is the number.
 const MAX_BYTES: u64 = 64;
@@ -36,6 +36,8 @@ enum PidFileError {
     Unreadable(#[from] io::Error),
     #[error("its first line is not the number of a process")]
     NoNumber,
+    #[error("process {0} may not be looked at")]
+    Hidden(u32),
     #[error("process {0} began after the file was written, so it is another one")]
     Another(u32),
     #[error("the children of process {0} cannot be looked up: {1}")]
@@ -85,8 +87,11 @@ impl Master {
         let Some((pid, written)) = named.filter(|(pid, _)| Some(*pid) != self.pid()) else {
             return self.complain(None);
         };
-        // Nobody has the number: a file that a server has left behind.
-        let Some(life) = Life::of(pid) else { return self.complain(None) };
+        let Some(life) = Life::of(pid) else {
+            // Where nobody has the number, a server has left its file behind.
+            let hidden = is_hidden(pid).then(|| PidFileError::Hidden(pid).to_string());
+            return self.complain(hidden);
+        };
         if started_at(&life).is_some_and(|started| started > written + SLACK) {
             return self.complain(Some(PidFileError::Another(pid).to_string()));
         }

@@ -1,10 +1,10 @@
 //! The workers of one role: those that live, and what is left of those that are gone.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use tracing::warn;
 
-use super::Life;
+use super::life::{Life, is_hidden};
 use super::usage::{Look, Unknown};
 
 /// Over how long the processor's time is shared out.
@@ -47,13 +47,13 @@ pub struct RoleReport {
     pub name: Box<str>,
     /// How many workers live.
     pub alive: usize,
-    /// How many have begun since we look.
+    /// How many have begun since we look, as far as we may.
     pub started: u64,
-    /// How many have ended since we look.
+    /// How many of those that we may look at have ended.
     pub gone: u64,
     /// Processor time that they used since we look, those that are gone included.
     pub cpu_seconds: f64,
-    /// Processors that one keeps busy, over the last minute.
+    /// Processors that one keeps busy, over the last minute; none where one could not be looked at.
     pub cpu: Option<Spread>,
     /// Memory; none where one could not be looked at.
     pub resident_bytes: Option<Spread>,
@@ -70,6 +70,8 @@ pub struct RoleReport {
 pub(super) struct Role {
     name: Box<str>,
     workers: BTreeMap<u32, Worker>,
+    /// Those that live, whom we may not look at at all.
+    hidden: BTreeSet<u32>,
     started: u64,
     gone: u64,
     /// What those used that are gone.
@@ -84,7 +86,7 @@ struct Worker {
     /// What it had used when we began to look. None before the first reading.
     cpu_ticks_before: Option<u64>,
     cpu_ticks: u64,
-    resident_bytes: u64,
+    resident_bytes: Option<u64>,
     is_hidden: bool,
     /// Processor time of the last minute, with the time of each reading.
     readings: VecDeque<(u64, u64)>,
@@ -96,6 +98,7 @@ impl Role {
         Self {
             name: name.into(),
             workers: BTreeMap::new(),
+            hidden: BTreeSet::new(),
             started: 0,
             gone: 0,
             cpu_ticks_of_gone: 0,
@@ -114,14 +117,20 @@ impl Role {
         if self.workers.contains_key(&pid) || self.workers.len() >= MAX_WORKERS {
             return;
         }
-        let Some(life) = Life::of(pid) else { return };
+        let Some(life) = Life::of(pid) else {
+            if is_hidden(pid) {
+                self.hidden.insert(pid);
+            }
+            return;
+        };
+        self.hidden.remove(&pid);
         let is_new = life.started_ticks() >= since_ticks;
         self.started += u64::from(is_new);
         let worker = Worker {
             life,
             cpu_ticks_before: is_new.then_some(0),
             cpu_ticks: 0,
-            resident_bytes: 0,
+            resident_bytes: None,
             is_hidden: false,
             readings: VecDeque::new(),
         };
@@ -138,6 +147,7 @@ impl Role {
             }
             !is_over
         });
+        self.hidden.retain(|pid| is_hidden(*pid));
     }
 
     /// Looks at those that live.
@@ -154,20 +164,23 @@ impl Role {
         let files: Vec<_> = looks.map(|look| look.open_files()).collect();
         let hidden = |files: &&Result<u64, Unknown>| **files == Err(Unknown::Refused);
         let hidden_usage = self.workers.values().filter(|worker| worker.is_hidden).count();
+        let hidden_usage = hidden_usage + self.hidden.len();
         let hidden_files = hidden_usage + files.iter().filter(hidden).count();
         self.complain(hidden_usage, hidden_files);
         let files = files.iter().flatten().map(|files| *files as f64);
         let open_files = Spread::of(files).filter(|_| hidden_files == 0);
         let workers = || self.workers.values();
         let counted: u64 = workers().map(Worker::counted_ticks).sum();
-        let resident_bytes = Spread::of(workers().map(|worker| worker.resident_bytes as f64));
+        let busy = workers().filter_map(|worker| worker.busy(ticks_per_second));
+        let resident_bytes = workers().filter_map(|worker| worker.resident_bytes);
+        let resident_bytes = Spread::of(resident_bytes.map(|bytes| bytes as f64));
         RoleReport {
             name: self.name.clone(),
-            alive: self.workers.len(),
+            alive: self.workers.len() + self.hidden.len(),
             started: self.started,
             gone: self.gone,
             cpu_seconds: (self.cpu_ticks_of_gone + counted) as f64 / ticks_per_second,
-            cpu: Spread::of(workers().filter_map(|worker| worker.busy(ticks_per_second))),
+            cpu: Spread::of(busy).filter(|_| hidden_usage == 0),
             resident_bytes: resident_bytes.filter(|_| hidden_usage == 0),
             open_files,
             hidden_usage,
@@ -198,7 +211,7 @@ impl Worker {
         let look = look.ok()?;
         self.cpu_ticks = self.cpu_ticks.max(look.usage.cpu_ticks);
         self.cpu_ticks_before.get_or_insert(self.cpu_ticks);
-        self.resident_bytes = look.usage.resident_bytes;
+        self.resident_bytes = Some(look.usage.resident_bytes);
         let last = self.readings.back().map(|(millis, _)| *millis);
         if last.is_none_or(|last| now_millis.saturating_sub(last) >= STEP_MILLIS) {
             self.readings.push_back((now_millis, self.cpu_ticks));
@@ -287,7 +300,7 @@ mod tests {
             life: Life::of(std::process::id()).unwrap(),
             cpu_ticks_before: Some(0),
             cpu_ticks: 0,
-            resident_bytes: 0,
+            resident_bytes: None,
             is_hidden: false,
             readings: VecDeque::from([(0, 0)]),
         };

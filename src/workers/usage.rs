@@ -92,6 +92,19 @@ mod tests {
     }
 
     #[test]
+    fn who_may_not_be_looked_at_has_not_ended() {
+        let io = |errno| ProcError::Io(std::io::Error::from_raw_os_error(errno), None);
+        for (error, expected) in [
+            (ProcError::PermissionDenied(None), Unknown::Refused),
+            (io(libc::EPERM), Unknown::Refused),
+            (ProcError::NotFound(None), Unknown::Ended),
+            (io(libc::ESRCH), Unknown::Ended),
+        ] {
+            assert_eq!(unknown(&error), expected, "{error:?}");
+        }
+    }
+
+    #[test]
     fn who_has_ended_is_not_confused_with_who_has_its_number() {
         let mut cat = std::process::Command::new("cat");
         let mut child = cat.stdin(std::process::Stdio::piped()).spawn().unwrap();

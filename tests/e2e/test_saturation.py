@@ -1,6 +1,7 @@
 """How full real servers are: a uWSGI and a gunicorn whose workers are all busy, and connections that wait."""
 
 import http.client
+import socket
 import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,8 @@ class Uwsgi:
         flags += ["--chdir", str(APPS), "--module", "held:app"]
         with log.open("w") as output:
             self.process = subprocess.Popen(["uwsgi", *flags], stdout=output, stderr=subprocess.STDOUT)
+        # Who comes too early comes again after five seconds.
+        wait_for("uWSGI", lambda: socket.create_connection(("127.0.0.1", self.stats), 1).close() is None)
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ const OF_ROLES: [(&str, &str, FamilyKind, Value); 12] = [
         "tallyd_workers_cpu_seconds_total",
         "CPU time that workers have used while tallyd looked, those that are gone included.",
         FamilyKind::Counter,
-        |role| Some(role.cpu_seconds),
+        |role| (role.hidden_usage == 0).then_some(role.cpu_seconds),
     ),
     (
         "tallyd_worker_cpu_min_ratio",
@@ -158,6 +158,7 @@ mod tests {
         check(&hidden, "tallyd_workers", Some(2.0));
         check(&hidden, "tallyd_workers_open_files", None);
         check(&hidden, "tallyd_worker_cpu_max_ratio", None);
+        check(&hidden, "tallyd_workers_cpu_seconds_total", None);
         let nobody = role(0, None, 0);
         check(&nobody, "tallyd_workers_open_files", Some(0.0));
         check(&nobody, "tallyd_worker_open_files_max", None);
@@ -166,7 +167,7 @@ mod tests {
     #[test]
     fn every_name_is_reserved_and_every_label_sorted() {
         let report = Report {
-            roles: vec![role(2, Some(Spread { sum: 3.0, min: 1.0, max: 2.0 }), 1)],
+            roles: vec![role(2, Some(Spread { sum: 3.0, min: 1.0, max: 2.0 }), 0)],
             masters: vec![("web".into(), 1, 0)],
             skews: vec![Skew { role: "web".into(), family: "t_seconds".into(), ratio: 2.0 }],
         };

@@ -10,7 +10,7 @@ use crate::grafana::dashboard::{
 };
 use crate::grafana::inventory::{Family, Inventory};
 use crate::grafana::panel::{Panel, Query, Row, Size, View};
-use crate::grafana::panels::{self, workers};
+use crate::grafana::panels::{self, saturation, workers};
 use crate::grafana::promql::{Scope, TARGETS, scraped};
 use crate::grafana::red::services;
 use crate::grafana::unit;
@@ -28,7 +28,7 @@ const VIEWS: [(&str, View); 6] = [
     ("gauge", View::Gauge),
     ("heatmap", View::Heatmap),
 ];
-const INSERTS: [&str; 5] = ["overview", "services", "families", "workers", "exporter"];
+const INSERTS: [&str; 6] = ["overview", "services", "families", "workers", "servers", "exporter"];
 
 /// Makes one dashboard.
 pub(super) struct Planner<'a> {
@@ -126,6 +126,7 @@ impl<'a> Planner<'a> {
             "services" => service_rows(&self.scope, &services),
             "families" => family_rows(&self.scope, &self.families),
             "workers" => vec![workers::row()],
+            "servers" => saturation::row(&self.scope, &self.families).into_iter().collect(),
             "exporter" => exporter.row().into_iter().collect(),
             word => return Err(Fault::at(insert.referenced, unknown("word", word, &INSERTS))),
         };

@@ -42,7 +42,7 @@ fn row(directory: &Directory) -> Markup {
             th scope="row" {
                 code { (brief(&directory.path, 200)) }
                 @if let Some(name) = &directory.name { " " span.tag { (brief(name, 60)) } }
-                div.small.soft { "alive by " (directory.liveness) }
+                div.small.soft { "a worker is gone " (gone(directory.liveness)) }
                 @if let Some(problem) = &directory.problem {
                     div { span.tag.bad { "problem" } " " (brief(problem, 500)) }
                 }
@@ -53,6 +53,15 @@ fn row(directory: &Directory) -> Markup {
             td.n { (number(directory.folded_files_total)) }
             td.n { (number(directory.reaped_files_total)) }
         }
+    }
+}
+
+/// When a worker is taken for gone.
+fn gone(liveness: &str) -> &'static str {
+    match liveness {
+        "pid" => "when its process is",
+        "age" => "when it has not written for long",
+        _ => "never",
     }
 }
 

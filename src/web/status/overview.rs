@@ -15,12 +15,16 @@ const SLIGHT_LOSS: f64 = 0.000_1;
 pub(super) fn verdict(facts: &Facts) -> Markup {
     let loss = &facts.loss;
     let received: u64 = facts.lines.iter().map(|flow| flow.total).sum();
+    let reads_files = facts.files.as_ref().is_some_and(|files| files.series > 0);
     // The window begins with a moment that was taken down, some seconds after five minutes ago.
     let window = if loss.window_seconds > 290.0 { 300.0 } else { loss.window_seconds };
     let window = time(window);
     let share = Figure(loss.ratio, Unit::Share);
     let (mood, sentence) = match () {
         () if !facts.is_ready => ("verdict bad", "tallyd is stopping.".to_owned()),
+        () if received == 0 && loss.ratio == 0.0 && reads_files => {
+            ("verdict", "Workers' files are read; no line has arrived yet.".to_owned())
+        }
         () if received == 0 && loss.ratio == 0.0 => {
             ("verdict idle", "Nothing has arrived yet.".to_owned())
         }
@@ -39,7 +43,7 @@ pub(super) fn verdict(facts: &Facts) -> Markup {
                 @if !loss.advice.is_empty() {
                     ul { @for advice in &loss.advice { li { (words(&advice.text)) } } }
                 }
-                @if received == 0 { (first_line(facts)) }
+                @if received == 0 && !reads_files { (first_line(facts)) }
             }
         }
     }
