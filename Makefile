@@ -83,11 +83,20 @@ $(TARGET)/peers/statsd_exporter: | tools
 	GOBIN=$(TARGET)/peers go install github.com/prometheus/statsd_exporter@v0.31.0
 
 .PHONY: clients
-clients: $(E2E)/python/.ready $(E2E)/node/.ready $(E2E)/go/send $(E2E)/rust/debug/send-cadence $(E2E)/java/.ready
+clients: $(E2E)/python/.ready $(E2E)/prometheus_client/.ready $(E2E)/node/.ready $(E2E)/go/send $(E2E)/rust/debug/send-cadence $(E2E)/java/.ready
 
 $(E2E)/python/.ready: tests/e2e/requirements.txt | tools
 	python3 -m venv --clear $(E2E)/python
 	$(E2E)/python/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@
+
+# Libraries whose files tallyd reads, each by itself.
+$(E2E)/prometheus_client/.ready: tests/e2e/multiproc/versions $(E2E)/python/.ready
+	rm -rf $(@D)
+	for version in $$(< $<); do \
+		$(E2E)/python/bin/pip install --quiet --disable-pip-version-check --no-deps --target $(@D)/$$version \
+			prometheus_client==$$version; \
+	done
 	touch $@
 
 $(E2E)/node/.ready: $(wildcard $(CLIENTS)/node/*) | tools

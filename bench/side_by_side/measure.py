@@ -13,6 +13,7 @@ import tempfile
 import time
 
 from . import lines
+from .multiproc import multiproc
 from .servers import Server
 
 HISTOGRAMS = "defaults:\n  observer_type: histogram\n"
@@ -325,4 +326,5 @@ SLOW = {"in_process"}
 ONCE = {"kinds", "under_scrape", "in_process"}
 
 PARTS = {"fixed": fixed, "full": full, "memory": memory, "kinds": kinds, "under_scrape": under_scrape,
-         "transports": transports, "start": start, "growth": growth, "in_process": in_process}
+         "transports": transports, "start": start, "growth": growth, "multiproc": multiproc,
+         "in_process": in_process}

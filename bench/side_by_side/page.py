@@ -37,8 +37,8 @@ def plain(results):
 def tables(results):
     makers = {"machine": machine, "extent": extents, "fixed": fixed, "full": full, "memory": memory, "scrape": scrape,
               "kinds": kinds, "under_scrape": under_scrape, "transports": transports, "start": start, "growth": growth, "sizing": sizing,
-              "in_process": in_process}
-    parts = {"scrape": "memory", "sizing": "full"}
+              "multiproc": multiproc, "multiproc_memory": multiproc_memory, "in_process": in_process}
+    parts = {"scrape": "memory", "sizing": "full", "multiproc_memory": "multiproc"}
     return {name: make(results[parts.get(name, name)]) for name, make in makers.items()
             if parts.get(name, name) in results}
 
@@ -244,6 +244,25 @@ def sizing(found):
             highest = found[shape]["tallyd"]["max"]["rate"]
             rows.append([f"{metrics} in a datagram", rate(highest / metrics), rate(highest), rate(highest / 2)])
     return table(["metrics", "datagrams, one core", "metrics, one core", "metrics to plan with"], rows)
+
+
+def multiproc(found):
+    rows = []
+    for name, each in found.items():
+        pairs = list(zip(each["collector_ms"], each["tallyd_ms"]))
+        ratios = [theirs / ours for theirs, ours in pairs]
+        rows.append([name, spread(each["collector_ms"], millis), spread(each["tallyd_ms"], millis),
+                     f"{digits(median(ratios))} ({digits(min(ratios))}–{digits(max(ratios))})", millis(each["first_ms"])])
+    return table(["directory", "collector", "tallyd", "times faster", "tallyd's first page"], rows)
+
+
+def multiproc_memory(found):
+    wide = found.get("one worker")
+    if not wide:
+        return ""
+    return (f"With {wide['values']:,} counters of one worker tallyd takes {wide['memory'] / wide['values']:.0f} bytes for each. "
+            f"With the 6,000 files of 2,000 workers it takes {mib(found['2,000 workers, all alive']['memory'])} while all count as "
+            f"alive, and {mib(found['2,000 workers, 32 alive']['memory'])} when 32 do.\n")
 
 
 def in_process(found):

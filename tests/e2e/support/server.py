@@ -147,6 +147,12 @@ class Server:
         """Everything the server has printed."""
         return (self.directory / "log").read_text()
 
+    def restart(self, how: signal.Signals = signal.SIGTERM) -> None:
+        """Ends the server with a signal and starts it again with the same flags, on other ports."""
+        self.process.send_signal(how)
+        self.process.wait(timeout=15)
+        self._start()
+
     def stop(self) -> None:
         """Ends the server and removes its socket."""
         stop_process(self.process)

@@ -43,6 +43,11 @@ class Gunicorn:
         """The process ids of the workers that gunicorn has announced."""
         return re.findall(r"Booting worker with pid: (\d+)", self.log.read_text())
 
+    def workers(self) -> set[int]:
+        """The process ids of the workers that are there."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        return {int(pid) for pid in children.split()}
+
     def get(self, path: str) -> str:
         """One request over a connection of its own, as a load balancer or Prometheus makes them."""
         with urllib.request.urlopen(self.url(path), timeout=30) as answer:
