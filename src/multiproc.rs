@@ -188,10 +188,11 @@ impl Multiproc {
         living.collect()
     }
 
-    /// What each worker that lives has observed in histograms and summaries, as the last scrape found it.
+    /// What each worker that lives has observed in histograms and summaries until now.
     #[must_use]
     pub fn observed(&self) -> Vec<Observed> {
         let state = &mut *self.state.lock();
+        self.look(state, Depth::Values);
         let families = observers(state.slots.layout());
         let directories = state.directories.iter();
         directories.flat_map(|directory| directory.observed(&families)).collect()

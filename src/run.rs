@@ -389,7 +389,9 @@ fn roster(
     let processes = config.unix_peers.is_some().then(|| sockets.name_processes());
     let roster = is_wanted.then(|| Roster::new(config, processes))?;
     let roles = multiproc.map(Multiproc::roles).unwrap_or_default();
-    roles.iter().for_each(|role| roster.add(role));
+    for role in &roles {
+        roster.add(role);
+    }
     Some(Arc::new(roster))
 }
 

@@ -257,12 +257,9 @@ def multiproc(found):
 
 
 def multiproc_memory(found):
-    wide = found.get("one worker")
-    if not wide:
-        return ""
-    return (f"With {wide['values']:,} counters of one worker tallyd takes {wide['memory'] / wide['values']:.0f} bytes for each. "
-            f"With the 6,000 files of 2,000 workers it takes {mib(found['2,000 workers, all alive']['memory'])} while all count as "
-            f"alive, and {mib(found['2,000 workers, 32 alive']['memory'])} when 32 do.\n")
+    sentences = [f"{name}: {each['memory'] / each['values']:.0f} bytes for each of {each['values']:,} series"
+                 if name == "one worker" else f"{name}: {mib(each['memory'])}" for name, each in found.items()]
+    return "What tallyd takes more than without the directory, after these pages: " + "; ".join(sentences) + ".\n" if found else ""
 
 
 def in_process(found):

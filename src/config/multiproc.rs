@@ -20,7 +20,7 @@ const DIRECTORY_VARIABLE: &str = "PROMETHEUS_MULTIPROC_DIR";
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Workers' files")]
 pub struct MultiprocFlags {
-    /// prometheus_client's files; bare: of the environment
+    /// Files of Python workers; bare: of the environment
     #[arg(long = "multiproc.dir", value_name = "[NAME=]DIR", num_args = 0..=1, default_missing_value = "")]
     pub directories: Vec<String>,
     /// Label that a directory's NAME becomes

@@ -168,7 +168,9 @@ impl Directory {
             .filter(|(name, member)| found.get(*name) != Some(&member.identity))
             .map(|(name, _)| name.clone())
             .collect();
-        gone.iter().for_each(|name| self.remove(name, shared));
+        for name in &gone {
+            self.remove(name, shared);
+        }
         for (name, identity) in found {
             if !self.members.contains_key(&name) {
                 self.add(&name, identity, shared.now_millis);

@@ -199,7 +199,9 @@ mod tests {
     fn values_are_merged_as_the_mode_says() {
         let merged = |merge, values: &[(f64, f64)]| {
             let mut all = Merged::NOTHING;
-            values.iter().for_each(|(value, time)| all.add(merge, *value, *time));
+            for (value, time) in values {
+                all.add(merge, *value, *time);
+            }
             all.get()
         };
         let values = [(2.0, 10.0), (-1.0, 30.0), (5.0, 20.0)];

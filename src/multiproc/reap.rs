@@ -16,7 +16,7 @@ use super::problem::{Problem, Problems};
 use super::worker::{Worker, exists};
 
 /// What a file is called that is about to be removed.
-const SUFFIX: &str = ".reaped";
+const SUFFIX: &str = ".db.reaped";
 
 impl Directory {
     /// Gives files their names back that were left on their way out.
@@ -28,13 +28,11 @@ impl Directory {
         };
         for entry in entries.flatten() {
             let left = entry.file_name();
-            let Some(name) = left.to_str().and_then(|left| left.strip_suffix(SUFFIX)) else {
+            let Some(stem) = left.to_str().and_then(|left| left.strip_suffix(SUFFIX)) else {
                 continue;
             };
-            if !name.ends_with(".db") {
-                continue;
-            }
-            let back = renameat_with(&handle, &left, &handle, name, RenameFlags::NOREPLACE);
+            let name = format!("{stem}.db");
+            let back = renameat_with(&handle, &left, &handle, &*name, RenameFlags::NOREPLACE);
             if back == Err(Errno::EXIST) {
                 // Another process has the number, and a file of its own.
                 unlinkat(&handle, &left, AtFlags::empty()).unwrap_or_default();
@@ -70,7 +68,7 @@ impl Directory {
 
 /// Removes a file unless a process of that number has come.
 fn remove(directory: &File, name: &str, pid: u32) -> io::Result<bool> {
-    let aside = format!("{name}{SUFFIX}");
+    let aside = format!("{}{SUFFIX}", name.strip_suffix(".db").unwrap_or(name));
     if exists(pid) {
         return Ok(false);
     }

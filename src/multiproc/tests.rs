@@ -106,7 +106,12 @@ impl Running {
 fn multiproc(config: &Config) -> Multiproc {
     let registry = Arc::new(Registry::new(Compat::Extended, []));
     let admission = Admission::new(&RuleLimits::default(), &registry, &Arc::default());
-    Multiproc::new(config.clone(), Instant::now(), admission)
+    // The process is an hour old.
+    Multiproc::new(
+        config.clone(),
+        Instant::now().checked_sub(Duration::from_hours(1)).unwrap(),
+        admission,
+    )
 }
 
 fn page(multiproc: &Multiproc) -> Vec<String> {
@@ -145,8 +150,12 @@ fn saved(multiproc: &Multiproc) -> Saved {
 }
 
 fn restore(multiproc: &Multiproc, (slots, files): &Saved) {
-    slots.iter().for_each(|slot| multiproc.restore_slot(slot));
-    files.iter().for_each(|file| multiproc.restore_file(file));
+    for slot in slots {
+        multiproc.restore_slot(slot);
+    }
+    for file in files {
+        multiproc.restore_file(file);
+    }
 }
 
 #[test]
@@ -243,7 +252,7 @@ fn bad_files_are_counted_once_and_others_go_on() {
     fs::create_dir(bench.path("counter_8.db")).unwrap();
     rustix::fs::mknodat(
         rustix::fs::CWD,
-        &bench.path("counter_9.db"),
+        bench.path("counter_9.db"),
         rustix::fs::FileType::Fifo,
         rustix::fs::Mode::RUSR,
         0,
@@ -362,19 +371,21 @@ fn a_file_that_was_on_its_way_out_comes_back() {
 
 #[test]
 fn a_silent_worker_is_gone_by_its_age() {
-    let bench = Bench::with(Liveness::Age(Duration::from_secs(60)));
+    let bench = Bench::with(Liveness::Age(Duration::from_mins(1)));
     bench.file("counter_7.db", &[(HITS, 3.0, 0.0)]);
     bench.file("gauge_livesum_7.db", &[(BUSY, 3.0, 0.0)]);
     bench.file("gauge_livesum_8.db", &[(BUSY, 1.0, 0.0)]);
     bench.file("gauge_all_8.db", &[(r#"["each", "each", {}, ""]"#, 2.0, 0.0)]);
-    let long_ago = std::time::SystemTime::now() - Duration::from_secs(600);
+    let long_ago = std::time::SystemTime::now() - Duration::from_mins(10);
     let old = fs::File::options().write(true).open(bench.path("gauge_livesum_8.db")).unwrap();
     old.set_modified(long_ago).unwrap();
     let old = fs::File::options().write(true).open(bench.path("gauge_all_8.db")).unwrap();
     old.set_modified(long_ago).unwrap();
     page(&bench.multiproc);
-    // The process' clock has just begun, so nobody can have been silent for longer than that.
-    bench.check(&["busy{} 4", "each{pid=\"8\"} 2", "hits_total{} 3"]);
+    bench.check(&["busy{} 3", "each{pid=\"8\"} 2", "hits_total{} 3"]);
+    bench.file("gauge_livesum_8.db", &[(BUSY, 2.0, 0.0)]);
+    page(&bench.multiproc);
+    bench.check(&["busy{} 5", "each{pid=\"8\"} 2", "hits_total{} 3"]);
 }
 
 #[test]

@@ -37,6 +37,8 @@ struct Seen {
     /// In the order of the places.
     queues: Vec<Queue>,
     namespace_drops: Option<u64>,
+    /// Whether the kernel tells drops for each socket.
+    tells_each: bool,
     /// Whether somebody was told that the kernel does not tell all.
     is_told: bool,
 }
@@ -47,7 +49,7 @@ struct Queue {
     /// None where it cannot be told.
     is_up: Option<bool>,
     backlog: Backlog,
-    drops: Rising<u64>,
+    drops: Drops,
     recent: Recent,
     failures: u64,
 }
@@ -65,7 +67,7 @@ impl Queues {
         let families =
             Families { tcp: watched.iter().any(is_tcp), unix: !watched.iter().all(is_tcp) };
         let queues = watched.iter().map(|_| Queue::default()).collect();
-        let seen = Seen { queues, namespace_drops: None, is_told: false };
+        let seen = Seen { queues, namespace_drops: None, tells_each: true, is_told: false };
         Ok(Self { watched, families, seen: Mutex::new(seen) })
     }
 
@@ -86,7 +88,9 @@ impl Queues {
         {
             warn!(%error, "sock_diag cannot be asked about listening sockets; limits and drops are not known.");
         }
-        seen.namespace_drops = found.namespace_drops;
+        let before = std::mem::replace(&mut seen.namespace_drops, found.namespace_drops);
+        let in_all = found.namespace_drops.map(|now| now.saturating_sub(before.unwrap_or(now)));
+        seen.tells_each = !found.tcp.iter().flatten().any(|listener| listener.drops.is_none());
         for (watched, queue) in self.watched.iter().zip(&mut seen.queues) {
             let listeners = match watched.target.place {
                 Place::Tcp { .. } => &found.tcp,
@@ -97,7 +101,7 @@ impl Queues {
                 continue;
             };
             let reached = socket::reached(&watched.target.place, &watched.addresses, listeners);
-            queue.take(&reached, now);
+            queue.take(&reached, in_all, now);
         }
     }
 
@@ -116,7 +120,8 @@ impl Queues {
 
     /// What the kernel dropped in the whole namespace, where it does not tell for each socket.
     pub(super) fn listen_drops(&self) -> Option<u64> {
-        self.seen.lock().namespace_drops
+        let seen = self.seen.lock();
+        seen.namespace_drops.filter(|_| !seen.tells_each)
     }
 }
 
@@ -127,11 +132,12 @@ impl Queue {
         self.backlog = Backlog::default();
     }
 
-    fn take(&mut self, listeners: &[&Listener], now: Instant) {
+    /// Takes in a look, and what was dropped in the whole namespace since the one before.
+    fn take(&mut self, listeners: &[&Listener], in_all: Option<u64>, now: Instant) {
         // Counted also where nobody listens, so that a server that comes back adds to what there was.
-        let has_drops = listeners.iter().any(|one| one.drops.is_some());
+        let has_drops = in_all.is_some() && listeners.iter().any(|one| one.drops.is_some());
         let drops = listeners.iter().filter_map(|one| Some((one.id, u64::from(one.drops?))));
-        let drops_total = self.drops.take(drops);
+        let drops_total = self.drops.take(drops, in_all.unwrap_or(0));
         self.is_up = Some(!listeners.is_empty());
         self.backlog = Backlog::default();
         if listeners.is_empty() {
@@ -152,6 +158,34 @@ impl Queue {
             fill_ratio: fill.map(|_| fullest),
             drops_total: has_drops.then_some(drops_total),
         };
+    }
+}
+
+/// Connections that found no room at a place.
+///
+/// A socket's own counter has other drops as well: with `TCP_DEFER_ACCEPT`, which uWSGI sets, one for
+/// each connection. `ListenDrops` has nothing but lack of room, but of all sockets. So what
+/// counts is what both have seen.
+#[derive(Debug, Default)]
+struct Drops {
+    total: u64,
+    /// What the sockets have counted.
+    sockets: Rising<u64>,
+    /// That at the last look.
+    before: Option<u64>,
+    /// What the namespace was ahead at the last look, which is told of the socket at the next.
+    spare: u64,
+}
+
+impl Drops {
+    fn take(&mut self, sockets: impl IntoIterator<Item = (u64, u64)>, in_all: u64) -> u64 {
+        let now = self.sockets.take(sockets);
+        let here = now - self.before.replace(now).unwrap_or(now);
+        let possible = in_all.saturating_add(self.spare);
+        let counted = here.min(possible);
+        self.spare = (possible - counted).min(in_all);
+        self.total = self.total.saturating_add(counted);
+        self.total
     }
 }
 
@@ -194,7 +228,7 @@ mod tests {
     fn sockets_of_one_place_are_added_up_and_the_fullest_counts() {
         check(
             &[&[(1, 4, Some(8), Some(1)), (2, 0, Some(8), Some(2))]],
-            (4.0, 4.0, Some(16.0), Some(0.5), Some(3)),
+            (4.0, 4.0, Some(16.0), Some(0.5), Some(0)),
         );
         check(&[&[(1, 9, Some(8), Some(0))]], (9.0, 9.0, Some(8.0), Some(1.125), Some(0)));
         check(&[&[(1, 2, Some(0), Some(0))]], (2.0, 2.0, Some(0.0), Some(2.0), Some(0)));
@@ -217,16 +251,36 @@ mod tests {
     }
 
     #[test]
+    fn drops_are_what_socket_and_namespace_have_both_seen() {
+        // Drops of the sockets so far, and of the namespace since the last look.
+        check_drops(&[(&[(1, 7)], 0), (&[(1, 9)], 2)], 2);
+        check_drops(&[(&[(1, 7)], 0), (&[(1, 90)], 0), (&[(1, 95)], 3)], 3);
+        check_drops(&[(&[(1, 7)], 0), (&[(1, 7)], 4)], 0);
+    }
+
+    #[test]
+    fn a_drop_between_two_reads_is_seen_at_the_next_look() {
+        check_drops(&[(&[(1, 0)], 0), (&[(1, 0)], 1), (&[(1, 1)], 0)], 1);
+        check_drops(&[(&[(1, 0)], 0), (&[(1, 0)], 1), (&[(1, 0)], 0), (&[(1, 1)], 0)], 0);
+    }
+
+    #[test]
     fn drops_outlive_the_socket() {
-        let looks: [&[_]; 3] = [&[(1, 0, Some(8), Some(5))], &[], &[(2, 0, Some(8), Some(1))]];
-        check(&looks, (0.0, 0.0, Some(8.0), Some(0.0), Some(6)));
+        check_drops(&[(&[(1, 0)], 0), (&[(1, 5)], 5), (&[], 0), (&[(2, 1)], 1)], 6);
+    }
+
+    #[track_caller]
+    fn check_drops(looks: &[(&[(u64, u64)], u64)], expected: u64) {
+        let mut drops = Drops::default();
+        let totals = looks.iter().map(|(sockets, in_all)| drops.take(sockets.to_vec(), *in_all));
+        assert_eq!(totals.last(), Some(expected));
     }
 
     #[test]
     fn nobody_there_is_no_empty_queue() {
         let mut queue = Queue::default();
-        queue.take(&[&listener((1, 3, Some(8), Some(0)))], Instant::now());
-        queue.take(&[], Instant::now());
+        queue.take(&[&listener((1, 3, Some(8), Some(0)))], Some(0), Instant::now());
+        queue.take(&[], Some(0), Instant::now());
         assert_eq!((queue.is_up, queue.backlog), (Some(false), Backlog::default()));
         queue.cannot_be_told();
         assert_eq!((queue.is_up, queue.failures), (None, 1));
@@ -253,7 +307,7 @@ mod tests {
         let mut now = Instant::now();
         for look in looks {
             let listeners: Vec<Listener> = look.iter().copied().map(listener).collect();
-            queue.take(&listeners.iter().collect::<Vec<_>>(), now);
+            queue.take(&listeners.iter().collect::<Vec<_>>(), Some(9), now);
             now += Duration::from_secs(1);
         }
         let (length, longest, limit, fill_ratio, drops_total) = expected;

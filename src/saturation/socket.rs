@@ -19,7 +19,7 @@ pub struct Listener {
     pub length: u32,
     /// How many may wait; none where the kernel does not say.
     pub limit: Option<u32>,
-    /// Connections that found no room; none where the kernel does not say. It has 32 bits.
+    /// What was dropped here, for lack of room or otherwise; none where the kernel does not say.
     pub drops: Option<u32>,
     /// What tells it from all others there have ever been.
     pub id: u64,
@@ -62,7 +62,8 @@ pub struct Found {
     pub tcp: Option<Vec<Listener>>,
     /// Unix sockets that somebody listens at, in the same way.
     pub unix: Option<Vec<Listener>>,
-    /// Drops in the whole namespace; only where the kernel does not tell them for each.
+    /// Connections for which no listening TCP socket of the namespace had room; none where ports were
+    /// not asked for or the kernel does not say.
     pub namespace_drops: Option<u64>,
 }
 
@@ -77,9 +78,10 @@ pub fn look(families: Families) -> (Found, Option<io::Error>) {
         found.tcp = netlink::tcp_listeners().map_err(|error| missing = Some(error)).ok();
         if found.tcp.is_none() {
             found.tcp = of_proc().ok();
-            let counters = std::fs::read_to_string("/proc/net/netstat").unwrap_or_default();
-            found.namespace_drops = counter(&counters, "TcpExt:", "ListenDrops");
         }
+        // After the sockets: what these have counted, this has counted as well.
+        let counters = std::fs::read_to_string("/proc/net/netstat").unwrap_or_default();
+        found.namespace_drops = counter(&counters, "TcpExt:", "ListenDrops");
     }
     if families.unix {
         found.unix = netlink::unix_listeners().map_err(|error| missing = Some(error)).ok();
