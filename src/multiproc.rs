@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use rustix::process::{Resource, getrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 pub mod file;
 pub mod key;
@@ -57,7 +57,10 @@ use crate::aggregate::FamilyKind;
 use crate::workers::Observed;
 
 /// The part of the open files that this process may have which files of workers may be.
-const FILES_SHARE: u64 = 4;
+const FILES_SHARE: u64 = 2;
+
+/// Room for files is kept up to this size.
+const MAX_BUFFER_BYTES: usize = 1 << 20;
 
 /// Families over a limit that are told of.
 const MAX_FULL_FAMILIES: usize = 100;
@@ -107,6 +110,7 @@ impl Multiproc {
         let directories = config.directories.into_iter().zip(0..);
         let directories: Vec<_> =
             directories.map(|((name, path), index)| Directory::new(index, path, name)).collect();
+        raise_file_limit();
         if config.reap {
             directories.iter().for_each(Directory::recover);
         }
@@ -160,10 +164,11 @@ impl Multiproc {
             directory.look(depth, &mut shared);
         }
         let Shared { is_outdated, has_left, .. } = shared;
+        buffer.shrink_to(MAX_BUFFER_BYTES);
         if is_outdated {
             slots.unsettle_all();
-            let members = directories.iter_mut().flat_map(|it| it.members.values_mut());
-            members.filter(|member| member.is_settled).for_each(|member| member.settle(slots));
+            let settled = directories.iter_mut().flat_map(|it| it.settled.values_mut());
+            settled.for_each(|member| member.settle(slots));
         }
         if is_outdated || has_left {
             let in_use = directories.iter().flat_map(Directory::slots);
@@ -213,11 +218,11 @@ impl Multiproc {
         let layout = slots.layout().clone();
         SavedSlot::all(&layout, slots, directories).try_for_each(|slot| put_slot(&slot))?;
         for directory in directories {
-            for member in directory.members.values() {
+            for member in directory.members.values().chain(directory.settled.values()) {
                 put_file(&SavedFile::of(directory, member))?;
             }
-            for member in directory.members.values_mut() {
-                member.is_saved = member.is_settled;
+            for member in directory.settled.values_mut() {
+                member.is_saved = true;
             }
         }
         Ok(())
@@ -297,6 +302,14 @@ fn observers(layout: &Layout) -> HashMap<Slot, (Arc<str>, bool)> {
         draft.map(|(part, slot)| (slot, (Arc::clone(&family.name), part == Part::Sum)))
     });
     slots.collect()
+}
+
+/// Lets this process have as many open files as it may.
+fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit }) {
+        tracing::debug!(%error, "The limit on open files stays as it is.");
+    }
 }
 
 /// How many of workers' files may be held open.

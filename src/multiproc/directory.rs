@@ -33,15 +33,17 @@ const RECHECK_MILLIS: u64 = 60 * 1000;
 #[derive(Debug)]
 pub struct Directory {
     /// Its place among all directories.
-    pub index: u32,
+    pub index: u16,
     /// Where it is.
     pub path: PathBuf,
     /// The value of its label, if its series have one.
     pub name: Option<String>,
     /// What its workers are called together.
     pub role: String,
-    /// Its files.
+    /// Its files, but for those that are settled.
     pub members: BTreeMap<Box<str>, Member>,
+    /// Files of workers that are gone, which nobody writes any more.
+    pub settled: BTreeMap<Box<str>, Member>,
     /// Whose they are.
     pub workers: HashMap<Arc<str>, Worker>,
     /// A worker of it was seen that lives: the numbers are those of our processes.
@@ -54,6 +56,7 @@ pub struct Directory {
     pub settled_files: u64,
     /// Those of them that were removed.
     pub reaped_files: u64,
+    settled_bytes: u64,
     /// When it had changed last when it was listed last.
     listed: Option<i128>,
     rechecked_millis: u64,
@@ -95,7 +98,7 @@ pub struct Shared<'a> {
 }
 
 impl Shared<'_> {
-    fn look<'b>(&'b mut self, index: u32, name: Option<&'b str>, path: &'b Path) -> Look<'b> {
+    fn look<'b>(&'b mut self, index: u16, name: Option<&'b str>, path: &'b Path) -> Look<'b> {
         Look {
             slots: self.slots,
             problems: self.problems,
@@ -113,7 +116,7 @@ impl Shared<'_> {
 impl Directory {
     /// A directory that has not been looked at.
     #[must_use]
-    pub fn new(index: u32, path: PathBuf, name: Option<String>) -> Self {
+    pub fn new(index: u16, path: PathBuf, name: Option<String>) -> Self {
         let last = path.file_name().map(|last| last.to_string_lossy().into_owned());
         let role = name.clone().or(last).unwrap_or_else(|| "workers".to_owned());
         Self {
@@ -122,6 +125,8 @@ impl Directory {
             name,
             role,
             members: BTreeMap::new(),
+            settled: BTreeMap::new(),
+            settled_bytes: 0,
             workers: HashMap::new(),
             is_ours: false,
             is_foreign: false,
@@ -162,9 +167,8 @@ impl Directory {
             return Ok(());
         }
         let found = self.files(&handle, shared)?;
-        let gone: Vec<Box<str>> = self
-            .members
-            .iter()
+        let known = self.members.iter().chain(&self.settled);
+        let gone: Vec<Box<str>> = known
             .filter(|(name, member)| found.get(*name) != Some(&member.identity))
             .map(|(name, _)| name.clone())
             .collect();
@@ -172,12 +176,13 @@ impl Directory {
             self.remove(name, shared);
         }
         for (name, identity) in found {
-            if !self.members.contains_key(&name) {
+            if !self.members.contains_key(&name) && !self.settled.contains_key(&name) {
                 self.add(&name, identity, shared.now_millis);
             }
         }
+        let members = self.members.values().chain(self.settled.values());
         let has_members: HashSet<Arc<str>> =
-            self.members.values().map(|member| Arc::clone(&member.worker)).collect();
+            members.map(|member| Arc::clone(&member.worker)).collect();
         self.workers.retain(|worker, _| has_members.contains(worker));
         // What changes within the clock's grain is not seen by the time of change.
         let now = nanos(SystemTime::now());
@@ -249,11 +254,11 @@ impl Directory {
     /// Takes leave of a file: what it counted stays. What was written into it after the last look can
     /// be read if it was held open.
     fn remove(&mut self, name: &str, shared: &mut Shared<'_>) {
-        let Some(mut member) = self.members.remove(name) else { return };
+        let member = self.members.remove(name).or_else(|| self.settled.remove(name));
+        let Some(mut member) = member else { return };
         if let Some(file) = member.file.take() {
             shared.spare_files += 1;
-            let path = self.path.join(name);
-            let mut look = shared.look(self.index, self.name.as_deref(), &path);
+            let mut look = shared.look(self.index, self.name.as_deref(), &self.path);
             if let Err(error) = member.read(&file, &mut look) {
                 member.complain_unreadable(&mut look, &error);
             }
@@ -267,15 +272,16 @@ impl Directory {
     /// Looks who lives.
     fn judge(&mut self, shared: &mut Shared<'_>) {
         let is_by_pid = shared.liveness == Liveness::Pid && !self.is_foreign;
+        let mut returned: HashSet<Arc<str>> = HashSet::new();
         let changed = match shared.liveness {
             Liveness::Age(_) => self.changes_by_worker(),
             Liveness::Pid | Liveness::Never => HashMap::new(),
         };
         for (name, worker) in &mut self.workers {
-            let lived = worker.lives();
+            let (lived, was_final) = (worker.lives(), worker.is_final());
             if is_by_pid {
-                let members = &self.members;
-                worker.judge(shared.now_millis, || files_of(members, name));
+                let members = || self.members.values().chain(self.settled.values());
+                worker.judge(shared.now_millis, || files_of(members(), name));
             } else if let Liveness::Age(age) = shared.liveness {
                 let changed = changed.get(name).copied().unwrap_or_default();
                 let silent = shared.now_millis.saturating_sub(changed);
@@ -285,6 +291,12 @@ impl Directory {
             }
             self.is_ours |= worker.is_seen();
             shared.has_left |= lived && !worker.lives();
+            if was_final && !worker.is_final() {
+                returned.insert(Arc::clone(name));
+            }
+        }
+        if !returned.is_empty() {
+            self.unsettle(|member| returned.contains(&member.worker), shared);
         }
     }
 
@@ -308,33 +320,25 @@ impl Directory {
         }
         let is_by_pid = shared.liveness == Liveness::Pid && !self.is_foreign;
         let mut dead_write = false;
-        let mut path = self.path.join("file");
+        if is_recheck {
+            self.recheck(&handle, shared);
+        }
         for member in self.members.values_mut() {
             let Some(worker) = self.workers.get(&member.worker) else { continue };
-            if member.is_settled && worker.is_final() && !is_recheck {
-                continue;
-            }
             if depth == Depth::Pressing && !member.is_unread() && worker.lives() {
                 continue;
-            }
-            if member.is_settled && !worker.is_final() {
-                unsettle(member, shared);
             }
             if is_by_pid && member.kind.is_live() && !worker.lives() {
                 member.forget();
                 continue;
             }
             let changes = member.changes;
-            path.set_file_name(&*member.name);
-            let mut look = shared.look(self.index, self.name.as_deref(), &path);
+            let mut look = shared.look(self.index, self.name.as_deref(), &self.path);
             if let Err(error) = follow(member, &handle, &mut look) {
                 member.complain_unreadable(&mut look, &error);
             }
             let has_changed = member.changes != changes;
             dead_write |= has_changed && worker.was_read && !worker.lives();
-            if has_changed && member.is_settled {
-                unsettle(member, shared);
-            }
         }
         for worker in self.workers.values_mut().filter(|worker| !worker.lives()) {
             worker.was_read = true;
@@ -344,16 +348,40 @@ impl Directory {
         }
     }
 
+    /// Reads what is settled, where that is not certain: what has changed is not.
+    fn recheck(&mut self, handle: &File, shared: &mut Shared<'_>) {
+        let mut has_changed = false;
+        for member in self.settled.values_mut().filter(|member| !member.kind.is_live()) {
+            let changes = member.changes;
+            let mut look = shared.look(self.index, self.name.as_deref(), &self.path);
+            if let Err(error) = follow(member, handle, &mut look) {
+                member.complain_unreadable(&mut look, &error);
+            }
+            has_changed |= member.changes != changes;
+        }
+        if has_changed {
+            self.call_foreign(shared);
+        }
+    }
+
+    /// Takes back files that were settled.
+    fn unsettle(&mut self, is_back: impl Fn(&Member) -> bool, shared: &mut Shared<'_>) {
+        let back = self.settled.extract_if(.., |_, member| is_back(member));
+        for (name, mut member) in back {
+            (member.is_settled, member.is_saved) = (false, false);
+            shared.is_outdated = true;
+            self.members.insert(name, member);
+        }
+        self.settled_bytes = self.settled.values().map(Member::bytes).sum();
+    }
+
     /// The dead do not write.
     fn call_foreign(&mut self, shared: &mut Shared<'_>) {
         self.is_foreign = true;
-        shared.is_outdated = true;
         for worker in self.workers.values_mut() {
             worker.set_gone(false);
         }
-        for member in self.members.values_mut() {
-            member.is_settled = false;
-        }
+        self.unsettle(|_| true, shared);
         tracing::warn!(
             path = %self.path.display(),
             "Files of workers that seem gone are being written: their numbers are not those of \
@@ -368,16 +396,24 @@ impl Directory {
         if shared.liveness != Liveness::Pid || self.is_foreign {
             return;
         }
-        for member in self.members.values_mut().filter(|member| !member.is_settled) {
-            let worker = self.workers.get(&member.worker);
+        let (workers, is_ours) = (&self.workers, self.is_ours);
+        let is_final = |member: &Member| {
+            let worker = workers.get(&member.worker);
             let silent = shared.now_millis.saturating_sub(member.changed_millis);
-            let is_final = worker.is_some_and(|worker| worker.is_final() && worker.was_read);
-            if is_final && (self.is_ours || silent >= SETTLE_MILLIS) {
-                shared.spare_files += usize::from(member.file.take().is_some());
-                member.settle(shared.slots);
-                self.settled_files += 1;
-            }
+            worker.is_some_and(|worker| worker.is_final() && worker.was_read)
+                && (is_ours || silent >= SETTLE_MILLIS)
+        };
+        let settled: Vec<_> = self.members.extract_if(.., |_, member| is_final(member)).collect();
+        if settled.is_empty() {
+            return;
         }
+        for (name, mut member) in settled {
+            shared.spare_files += usize::from(member.file.take().is_some());
+            member.settle(shared.slots);
+            self.settled_files += 1;
+            self.settled.insert(name, member);
+        }
+        self.settled_bytes = self.settled.values().map(Member::bytes).sum();
     }
 
     /// What each worker that lives has observed; `families` says which sums and counts there are.
@@ -417,8 +453,8 @@ impl Directory {
                 Liveness::Age(_) => "age",
                 Liveness::Pid | Liveness::Never => "never",
             },
-            files: self.members.len() as u64,
-            bytes: self.members.values().map(Member::bytes).sum(),
+            files: (self.members.len() + self.settled.len()) as u64,
+            bytes: self.settled_bytes + self.members.values().map(Member::bytes).sum::<u64>(),
             workers_alive: workers.filter(|worker| worker.lives()).count() as u64,
             folded_files_total: self.settled_files,
             reaped_files_total: self.reaped_files,
@@ -435,15 +471,14 @@ impl Directory {
 
     /// The slots of all files that are not settled; the others' have a value there.
     pub fn slots(&self) -> impl Iterator<Item = Slot> {
-        let open = self.members.values().filter(|member| !member.is_settled);
-        open.flat_map(|member| member.values().map(|(slot, _, _)| slot))
+        self.members.values().flat_map(|member| member.values().map(|(slot, _, _)| slot))
     }
 
     /// Files that are not settled and of workers that count.
     fn counted(&self) -> impl Iterator<Item = &Member> {
         self.members.values().filter(|member| {
             let lives = || self.workers.get(&member.worker).is_none_or(Worker::lives);
-            !member.is_settled && (!member.kind.is_live() || lives())
+            !member.kind.is_live() || lives()
         })
     }
 }
@@ -473,14 +508,8 @@ fn follow(member: &mut Member, directory: &File, look: &mut Look<'_>) -> io::Res
     Ok(())
 }
 
-fn unsettle(member: &mut Member, shared: &mut Shared<'_>) {
-    member.is_settled = false;
-    member.is_saved = false;
-    shared.is_outdated = true;
-}
-
-fn files_of(members: &BTreeMap<Box<str>, Member>, worker: &Arc<str>) -> HashSet<Identity> {
-    let files = members.values().filter(|member| member.worker == *worker);
+fn files_of<'a>(members: impl Iterator<Item = &'a Member>, worker: &Arc<str>) -> HashSet<Identity> {
+    let files = members.filter(|member| member.worker == *worker);
     files.map(|member| member.identity).collect()
 }
 

@@ -43,7 +43,9 @@ pub enum Width {
 }
 
 impl Width {
-    fn bytes(self) -> usize {
+    /// How many bytes these are.
+    #[must_use]
+    pub fn bytes(self) -> usize {
         match self {
             Self::Value => 8,
             Self::ValueAndTime => 16,
@@ -91,6 +93,33 @@ pub struct Entry<'a> {
     pub time: f64,
 }
 
+/// Value and time of an entry that is known to begin at `start` and to have its value at `at`; none
+/// if something else stands there now.
+#[inline]
+#[must_use]
+pub fn known_value(used: &[u8], width: Width, start: usize, at: usize) -> Option<(f64, f64)> {
+    let length = used.get(start..)?.first_chunk()?;
+    let length = usize::try_from(i32::from_le_bytes(*length)).ok()?;
+    if start + LENGTH_BYTES + padded(length) != at {
+        return None;
+    }
+    let (value, after) = used.get(at..)?.split_first_chunk()?;
+    let time = match width {
+        Width::Value => 0.0,
+        Width::ValueAndTime => f64::from_le_bytes(*after.first_chunk()?),
+    };
+    Some((f64::from_le_bytes(*value), time))
+}
+
+/// How long a key is with the blanks behind it, of which there are always some: they make the length and the
+/// key a multiple of 8.
+fn padded(length: usize) -> usize {
+    length + (8 - (length + LENGTH_BYTES) % 8)
+}
+
+/// Where the first entry begins.
+pub const FIRST_ENTRY: usize = HEADER_BYTES;
+
 /// The entries of a file in their order; the first that is broken is the last.
 #[derive(Clone, Debug)]
 pub struct Entries<'a> {
@@ -122,8 +151,7 @@ impl<'a> Entries<'a> {
         if key.first() != Some(&b'[') || key.last() != Some(&b']') {
             return None;
         }
-        // There is always some padding, which is the writer's doing, not alignment's.
-        let padded = length + (8 - (length + LENGTH_BYTES) % 8);
+        let padded = padded(length);
         let (value, after) = rest.get(padded..)?.split_first_chunk()?;
         let time = match self.width {
             Width::Value => 0.0,

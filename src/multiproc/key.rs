@@ -40,26 +40,47 @@ pub enum Part {
     Count,
 }
 
+/// What values a part takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nature {
+    /// Any.
+    Number,
+    /// Any that is finite, since it is added up: an infinite one would stay for ever.
+    Sum,
+    /// None that is negative or infinite. It only rises, unless its worker begins anew.
+    Total,
+    /// A total of whole numbers.
+    Count,
+}
+
 impl Part {
-    /// Whether it only rises, unless its worker begins anew.
+    /// What values it takes in files of a kind.
     #[must_use]
-    pub fn only_rises(self, kind: Kind) -> bool {
-        match kind {
-            Kind::Counter => true,
-            Kind::Histogram | Kind::Summary => self != Self::Sum,
-            Kind::Gauge(_) => false,
+    pub fn nature(self, kind: Kind) -> Nature {
+        match (kind, self) {
+            (Kind::Gauge(_), _) => Nature::Number,
+            (Kind::Counter, _) => Nature::Total,
+            (_, Self::Sum) => Nature::Sum,
+            _ => Nature::Count,
         }
     }
+}
 
-    /// Whether a value can be one of this part's: a number of samples is whole, and nothing that is
-    /// added up may be infinite, since it would be for ever.
+impl Nature {
+    /// Whether it only rises, unless its worker begins anew.
     #[must_use]
-    pub fn takes(self, kind: Kind, value: f64) -> bool {
-        match (kind, self) {
-            (Kind::Gauge(_), _) => true,
-            (Kind::Counter, _) => value.is_finite() && value >= 0.0,
-            (_, Self::Sum) => value.is_finite(),
-            _ => value.is_finite() && value >= 0.0 && value.fract() == 0.0,
+    pub fn only_rises(self) -> bool {
+        matches!(self, Self::Total | Self::Count)
+    }
+
+    /// Whether a value can be one of these.
+    #[must_use]
+    pub fn takes(self, value: f64) -> bool {
+        match self {
+            Self::Number => true,
+            Self::Sum => value.is_finite(),
+            Self::Total => value.is_finite() && value >= 0.0,
+            Self::Count => value.is_finite() && value >= 0.0 && value.fract() == 0.0,
         }
     }
 }
@@ -281,13 +302,14 @@ mod tests {
     #[test]
     fn a_part_takes_what_it_can_be() {
         for value in [0.0, 3.0] {
-            assert!(Part::Bucket(1.0).takes(Kind::Histogram, value));
+            assert!(Part::Bucket(1.0).nature(Kind::Histogram).takes(value));
         }
         for value in [-1.0, 0.5, f64::NAN, f64::INFINITY] {
-            assert!(!Part::Count.takes(Kind::Summary, value));
-            assert!(Part::Value.takes(SUM, value));
+            assert!(!Part::Count.nature(Kind::Summary).takes(value));
+            assert!(Part::Value.nature(SUM).takes(value));
         }
-        assert!(Part::Value.takes(Kind::Counter, 0.5) && Part::Sum.takes(Kind::Histogram, -1.0));
+        assert!(Part::Value.nature(Kind::Counter).takes(0.5));
+        assert!(Part::Sum.nature(Kind::Histogram).takes(-1.0));
     }
 
     proptest! {

@@ -134,8 +134,8 @@ pub struct New {
     pub family: Arc<str>,
     /// Its family's type.
     pub kind: FamilyKind,
-    /// Its family's help; that of the first one counts.
-    pub help: String,
+    /// Its family's help, if the family is new.
+    pub help: Option<Box<str>>,
     /// Its series' labels, as [`SeriesLayout`] has them.
     pub labels: Box<str>,
     /// Which of the series' values it is.
@@ -259,7 +259,8 @@ impl FamilyLayout {
         added.sort_by(|a, b| a.labels.cmp(&b.labels));
         let first = added.first()?;
         let (name, kind) = (Arc::clone(&first.family), first.kind);
-        let help = old.map_or_else(|| first.help.as_str().into(), |old| Arc::clone(&old.help));
+        let help = added.iter().find_map(|new| new.help.as_deref()).unwrap_or_default();
+        let help = old.map_or_else(|| help.into(), |old| Arc::clone(&old.help));
         let old = old.map_or(&[][..], |old| &old.series);
         let mut series = Vec::with_capacity(old.len() + added.len());
         let mut old = old.iter().peekable();

@@ -8,18 +8,18 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::admission::Admission;
-use super::file::{Entries, Entry, Width, bytes_in_use};
+use super::file::{Entries, Entry, FIRST_ENTRY, Width, bytes_in_use, known_value};
 use super::key::{Added, Place};
 use super::kind::{Kind, Merge, Merged};
 use super::layout::{NO_SLOT, Slot};
 use super::problem::{Problem, Problems};
-use super::slots::{Refusal, SlotKind, Slots, Wanted};
+use super::slots::{Refusal, Slots, Wanted};
 
 /// Nobody's metrics take more; what says so is damage.
 const MAX_FILE_BYTES: usize = 256 << 20;
 
-/// What is read of a file that is not known yet; most have no more.
-const FIRST_READ_BYTES: usize = 16 << 10;
+/// What is read of a file beyond what is known of it; small files have no more.
+const MORE_BYTES: usize = 1 << 10;
 
 /// What tells a file from another of the same name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -56,6 +56,8 @@ pub struct Member {
     /// How far its entries are known.
     known_bytes: usize,
     slots: Vec<Slot>,
+    /// Where each value stands in the file.
+    places: Vec<u32>,
     values: Vec<f64>,
     /// When each was set, where that matters.
     times: Vec<f64>,
@@ -75,10 +77,10 @@ pub struct Look<'a> {
     /// Room for a file, used again for the next.
     pub buffer: &'a mut Vec<u8>,
     /// Which directory it is.
-    pub directory: u32,
+    pub directory: u16,
     /// The directory's label.
     pub label: Option<(&'a str, &'a str)>,
-    /// The file's path, for people.
+    /// The directory's path, for people.
     pub path: &'a Path,
     /// Whether one more series may come in.
     pub admission: &'a Admission,
@@ -105,6 +107,7 @@ impl Member {
             width: None,
             known_bytes: 0,
             slots: Vec::new(),
+            places: Vec::new(),
             values: Vec::new(),
             times: Vec::new(),
             saved: Vec::new(),
@@ -142,6 +145,7 @@ impl Member {
     /// Forgets what it holds, until it is read again.
     pub fn forget(&mut self) {
         self.slots = Vec::new();
+        self.places = Vec::new();
         self.values = Vec::new();
         self.times = Vec::new();
         self.saved = Vec::new();
@@ -190,7 +194,7 @@ impl Member {
         }
         let now: HashMap<Slot, f64> = self.values().map(|(slot, value, _)| (slot, value)).collect();
         for (slot, value, _) in saved {
-            let rises = slots.kind(slot).is_some_and(|it| it.part.only_rises(it.kind));
+            let rises = slots.kind(slot).is_some_and(|it| it.nature.only_rises());
             if rises && now.get(&slot).is_none_or(|now| *now < value) {
                 slots.bury(slot, Merge::Sum, (value, 0.0));
                 slots.settle(slot, Merge::Sum, (value, 0.0));
@@ -201,8 +205,7 @@ impl Member {
     /// Reads all bytes in use into the buffer.
     fn fill(&self, file: &File, look: &mut Look<'_>) -> io::Result<Result<(), Problem>> {
         let buffer = &mut *look.buffer;
-        let wanted = self.known_bytes.max(FIRST_READ_BYTES);
-        read_up_to(file, buffer, 0, wanted)?;
+        read_up_to(file, buffer, 0, self.known_bytes + MORE_BYTES)?;
         let used = match bytes_in_use(buffer) {
             Ok(used) if used > MAX_FILE_BYTES => {
                 buffer.clear();
@@ -227,21 +230,23 @@ impl Member {
     fn take_known(&mut self, look: &mut Look<'_>) -> Vec<usize> {
         let Some(width) = self.width else { return Vec::new() };
         let mut fell = Vec::new();
-        let mut entries = Entries::new(look.buffer, width, 0);
         let (mut bad, mut has_changed) = (None, false);
+        let mut start = FIRST_ENTRY;
         for place in 0..self.slots.len() {
-            let Some(Ok(entry)) = entries.next() else { break };
-            match self.take(place, entry, look.slots) {
+            let at = self.places.get(place).map_or(0, |at| *at as usize);
+            let Some(read) = known_value(look.buffer, width, start, at) else { break };
+            match self.take(place, read, look.slots) {
                 Taken::Same => {}
                 Taken::Changed => has_changed = true,
                 Taken::Fell => fell.push(place),
-                Taken::Bad => bad = Some(key_text(entry.key)),
+                Taken::Bad => bad = look.buffer.get(start..at).map(key_text),
             }
+            start = at + width.bytes();
         }
         if has_changed {
             self.note_change(look.now_millis);
         }
-        if entries.at() != self.known_bytes {
+        if start != self.known_bytes {
             // Other keys stand where the known ones stood.
             self.begin_anew(look.slots);
             fell.clear();
@@ -258,28 +263,29 @@ impl Member {
     }
 
     #[inline]
-    fn take(&mut self, place: usize, entry: Entry<'_>, slots: &Slots) -> Taken {
+    fn take(&mut self, place: usize, (read, time): (f64, f64), slots: &Slots) -> Taken {
         let (Some(slot), Some(value)) = (self.slots.get(place), self.values.get_mut(place)) else {
             return Taken::Same;
         };
-        if value.to_bits() == entry.value.to_bits() {
-            // A gauge that is set to what it was is set all the same.
-            if let Some(time) = self.times.get_mut(place) {
-                *time = entry.time;
+        let set_time = |times: &mut Vec<f64>| {
+            if let Some(place) = times.get_mut(place) {
+                *place = time;
             }
+        };
+        if value.to_bits() == read.to_bits() {
+            // A gauge that is set to what it was is set all the same.
+            set_time(&mut self.times);
             return Taken::Same;
         }
         let Some(kind) = slots.kind(*slot) else { return Taken::Same };
-        if !kind.part.takes(kind.kind, entry.value) {
+        if !kind.nature.takes(read) {
             return Taken::Bad;
         }
-        if entry.value < *value && kind.part.only_rises(kind.kind) {
+        if read < *value && kind.nature.only_rises() {
             return Taken::Fell;
         }
-        *value = entry.value;
-        if let Some(time) = self.times.get_mut(place) {
-            *time = entry.time;
-        }
+        *value = read;
+        set_time(&mut self.times);
         Taken::Changed
     }
 
@@ -294,8 +300,7 @@ impl Member {
             else {
                 continue;
             };
-            let takes =
-                look.slots.kind(*slot).is_some_and(|it| it.part.takes(it.kind, entry.value));
+            let takes = look.slots.kind(*slot).is_some_and(|it| it.nature.takes(entry.value));
             if takes && entry.value < *value {
                 look.slots.bury(*slot, Merge::Sum, (*value, 0.0));
                 look.slots.settle(*slot, Merge::Sum, (*value, 0.0));
@@ -321,6 +326,8 @@ impl Member {
             while let Some(entry) = entries.next() {
                 match entry {
                     Ok(entry) => {
+                        let at = entries.at() - width.bytes();
+                        self.places.push(u32::try_from(at).unwrap_or(u32::MAX));
                         let found = self.understand(entry, look);
                         problem = found.map(|found| (found, key_text(entry.key))).or(problem);
                         self.known_bytes = entries.at();
@@ -337,6 +344,9 @@ impl Member {
             if let Some((problem, detail)) = problem {
                 self.complain(look, problem, &detail);
             }
+            self.slots.shrink_to_fit();
+            self.places.shrink_to_fit();
+            self.values.shrink_to_fit();
         }
         *look.buffer = buffer;
     }
@@ -355,7 +365,9 @@ impl Member {
             };
             let (labels, directory) = (place.label_text(), look.directory);
             let wanted = Wanted {
-                kind: SlotKind { kind: self.kind, part: place.part, directory },
+                kind: self.kind,
+                part: place.part,
+                directory,
                 family: &place.family,
                 help: &place.help,
                 labels: &labels,
@@ -380,7 +392,9 @@ impl Member {
         // An entry without a slot keeps its place among the others.
         self.push(slot, 0.0, 0.0);
         let place = self.slots.len() - 1;
-        if slot != NO_SLOT && matches!(self.take(place, entry, look.slots), Taken::Bad) {
+        if slot != NO_SLOT
+            && matches!(self.take(place, (entry.value, entry.time), look.slots), Taken::Bad)
+        {
             problem = Some(Problem::Value);
         }
         if let Some(time) = self.times.last_mut() {
@@ -441,7 +455,7 @@ impl Member {
         let bit = 1 << problem as u16;
         let [last, now] = &mut self.problems;
         if (*last | *now) & bit == 0 {
-            look.problems.note(problem, look.path, detail);
+            look.problems.note(problem, &look.path.join(&*self.name), detail);
         }
         *now |= bit;
     }
@@ -462,8 +476,11 @@ enum Taken {
     Bad,
 }
 
+/// A key for people, what surrounds it in the file left out.
 fn key_text(key: &[u8]) -> String {
-    String::from_utf8_lossy(key).into_owned()
+    let text = String::from_utf8_lossy(key);
+    let from = text.find('[').unwrap_or_default();
+    text.get(from..).unwrap_or_default().trim_end().to_owned()
 }
 
 /// Reads more of a file to the end of a buffer, until it has `bytes` more or the file ends.

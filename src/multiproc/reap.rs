@@ -46,7 +46,7 @@ impl Directory {
             return;
         }
         let Ok(handle) = File::open(&self.path) else { return };
-        for member in self.members.values_mut().filter(|member| member.is_saved) {
+        for member in self.settled.values_mut().filter(|member| member.is_saved) {
             let pid = self.workers.get(&member.worker).filter(|worker| worker.is_final());
             let Some(pid) = pid.and_then(Worker::pid) else { continue };
             if !identity(&handle, &member.name).is_ok_and(|found| found == Some(member.identity)) {

@@ -11,7 +11,7 @@ use super::key::Part;
 use super::kind::{Kind, Merged};
 use super::layout::{Layout, Slot};
 use super::member::{Identity, Member};
-use super::slots::{SlotKind, Slots, Wanted};
+use super::slots::{Slots, Wanted};
 
 /// One value of one series.
 #[derive(Clone, PartialEq, Message)]
@@ -90,7 +90,7 @@ impl SavedSlot {
             series.parts.draft().into_iter().filter_map(move |(part, slot)| {
                 let kind = slots.kind(slot)?;
                 let buried = slots.buried(slot);
-                let directory = directories.get(kind.directory as usize)?;
+                let directory = directories.get(usize::from(kind.directory))?;
                 let (part, bound) = match part {
                     Part::Value => (0, 0.0),
                     Part::Bucket(bound) => (1, bound),
@@ -115,7 +115,7 @@ impl SavedSlot {
     }
 
     /// Makes the slot again; none if this version does not know what it is.
-    pub fn restore(&self, directory: u32, slots: &mut Slots) -> Option<Slot> {
+    pub fn restore(&self, directory: u16, slots: &mut Slots) -> Option<Slot> {
         let part = match self.part {
             0 => Part::Value,
             1 => Part::Bucket(self.bound),
@@ -123,9 +123,10 @@ impl SavedSlot {
             3 => Part::Count,
             _ => return None,
         };
-        let kind = SlotKind { kind: Kind::of_number(self.kind)?, part, directory };
         let wanted = Wanted {
-            kind,
+            kind: Kind::of_number(self.kind)?,
+            part,
+            directory,
             family: &self.family,
             help: &self.help,
             labels: &self.labels,

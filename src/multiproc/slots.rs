@@ -7,32 +7,45 @@ use std::sync::Arc;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
-use super::key::Part;
+use super::key::{Nature, Part};
 use super::kind::{Kind, Merge, Merged};
 use super::layout::{Layout, New, Slot, Snapshot};
 
 /// A counter is added up in another order when a worker has ended, which changes digits beyond these.
 const ROUNDING: f64 = 1e-12;
 
-/// 128 bits of two hashes: two keys in a million share them once in many processes' lives.
-type Print = [u64; 2];
+/// 96 bits of two hashes: two keys in a million share them once in many processes' lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Print([u32; 3]);
+
+impl Print {
+    /// What a table finds its place by.
+    fn head(self) -> u64 {
+        let [low, high, _] = self.0;
+        u64::from(high) << 32 | u64::from(low)
+    }
+}
 
 /// What a slot's values are.
 #[derive(Clone, Copy, Debug)]
 pub struct SlotKind {
     /// The kind of its files.
     pub kind: Kind,
-    /// Which of a series' values it is.
-    pub part: Part,
+    /// What values it takes.
+    pub nature: Nature,
     /// The directory in which it was seen first.
-    pub directory: u32,
+    pub directory: u16,
 }
 
 /// Where a value that may be new belongs.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted<'a> {
-    /// What it is.
-    pub kind: SlotKind,
+    /// The kind of its file.
+    pub kind: Kind,
+    /// Which of its series' values it is.
+    pub part: Part,
+    /// Its directory.
+    pub directory: u16,
     /// Its family's name.
     pub family: &'a str,
     /// Its family's help.
@@ -59,12 +72,12 @@ pub struct Slots {
     hashers: [RandomState; 2],
     kinds: Vec<SlotKind>,
     families: HashMap<Arc<str>, Kind>,
-    /// What workers counted whose files are no more.
+    /// What workers counted whose files are no more, as far as the last slot of which that is known.
     ledger: Vec<Merged>,
     /// The same, and what those counted that are gone but for their files.
     settled: Vec<Merged>,
-    /// What was shown last.
-    shown: Vec<Option<f64>>,
+    /// What was shown last of what only rises; 0 for all else.
+    shown: Vec<f64>,
     free: Vec<Slot>,
     layout: Arc<Layout>,
     /// Not in the layout yet.
@@ -94,37 +107,36 @@ impl Slots {
         wanted: &Wanted<'_>,
         admits: impl FnOnce() -> bool,
     ) -> Result<Slot, Refusal> {
-        let Wanted { kind, family, help, labels, created_millis } = *wanted;
+        let Wanted { kind, part, directory, family, help, labels, created_millis } = *wanted;
         if let Some(first) = self.families.get(family)
-            && first.family_kind() != kind.kind.family_kind()
+            && first.family_kind() != kind.family_kind()
         {
             return Err(Refusal::Clash(*first));
         }
         let series = self.print(&(family, labels));
-        let print = self.print(&(series, part_bits(kind.part)));
+        let print = match part {
+            Part::Value => series,
+            part => self.print(&(series, part_bits(part))),
+        };
         if let Some(slot) = self.by_print(print) {
-            let first = self.kinds.get(slot as usize).map_or(kind.kind, |slot| slot.kind);
-            return if first == kind.kind { Ok(slot) } else { Err(Refusal::Clash(first)) };
+            let first = self.kinds.get(slot as usize).map_or(kind, |slot| slot.kind);
+            return if first == kind { Ok(slot) } else { Err(Refusal::Clash(first)) };
         }
         let is_new_series = self.by_print(series).is_none();
         if is_new_series && !admits() {
             return Err(Refusal::Limit);
         }
         self.series += usize::from(is_new_series);
-        let slot = self.make(kind);
+        let nature = part.nature(kind);
+        let slot = self.make(SlotKind { kind, nature, directory });
         self.insert(print, slot);
         // Any of its slots stands for the series.
         self.insert(series, slot);
-        let family = self.family_name(family, kind.kind);
-        self.added.push(New {
-            family,
-            kind: kind.kind.family_kind(),
-            help: help.to_owned(),
-            labels: labels.into(),
-            part: kind.part,
-            slot,
-            created_millis,
-        });
+        // The first help of a family counts.
+        let help = (!self.families.contains_key(family)).then(|| help.into());
+        let family = self.family_name(family, kind);
+        let (kind, labels) = (kind.family_kind(), labels.into());
+        self.added.push(New { family, kind, help, labels, part, slot, created_millis });
         Ok(slot)
     }
 
@@ -144,9 +156,7 @@ impl Slots {
         }
         let slot = Slot::try_from(self.kinds.len()).unwrap_or(super::layout::NO_SLOT);
         self.kinds.push(kind);
-        self.ledger.push(Merged::NOTHING);
-        self.settled.push(Merged::NOTHING);
-        self.shown.push(None);
+        self.shown.push(0.0);
         slot
     }
 
@@ -158,7 +168,7 @@ impl Slots {
             }
         }
         if let (Some(old), Some(shown)) = (self.kinds.get_mut(place), self.shown.get_mut(place)) {
-            (*old, *shown) = (kind, None);
+            (*old, *shown) = (kind, 0.0);
         }
     }
 
@@ -176,14 +186,14 @@ impl Slots {
 
     /// Takes in what a worker counted whose file is no more.
     pub fn bury(&mut self, slot: Slot, merge: Merge, (value, time): (f64, f64)) {
-        if let Some(merged) = self.ledger.get_mut(slot as usize) {
+        if let Some(merged) = reached(&mut self.ledger, slot, self.kinds.len()) {
             merged.add(merge, value, time);
         }
     }
 
     /// Takes in what a worker that is gone counted, be its file there or not.
     pub fn settle(&mut self, slot: Slot, merge: Merge, (value, time): (f64, f64)) {
-        if let Some(merged) = self.settled.get_mut(slot as usize) {
+        if let Some(merged) = reached(&mut self.settled, slot, self.kinds.len()) {
             merged.add(merge, value, time);
         }
     }
@@ -203,7 +213,7 @@ impl Slots {
     pub fn restore(&mut self, slot: Slot, merged: Merged) {
         let Some(kind) = self.kind(slot) else { return };
         for column in [&mut self.ledger, &mut self.settled] {
-            if let Some(place) = column.get_mut(slot as usize) {
+            if let Some(place) = reached(column, slot, self.kinds.len()) {
                 place.join(kind.kind.merge(), merged);
             }
         }
@@ -212,7 +222,10 @@ impl Slots {
     /// The values of workers that are gone, to which those of the others are added.
     #[must_use]
     pub fn begin(&self) -> Vec<Merged> {
-        self.settled.clone()
+        let mut all = Vec::with_capacity(self.kinds.len());
+        all.extend_from_slice(&self.settled);
+        all.resize(self.kinds.len(), Merged::NOTHING);
+        all
     }
 
     /// Families and series, the latest ones among them.
@@ -227,23 +240,26 @@ impl Slots {
     /// What a page shows of these values.
     pub fn snapshot(&mut self, all: &[Merged]) -> Snapshot {
         let layout = Arc::clone(self.layout());
-        for ((shown, merged), kind) in self.shown.iter_mut().zip(all).zip(&self.kinds) {
-            let value = merged.get();
-            let keeps = kind.part.only_rises(kind.kind)
-                && shown.zip(value).is_some_and(|(before, value)| {
-                    value < before && before - value <= before * ROUNDING
-                });
-            if !keeps {
+        let each = self.shown.iter_mut().zip(all).zip(&self.kinds);
+        let values = each.map(|((shown, merged), kind)| {
+            let value = merged.get()?;
+            if kind.nature == Nature::Number {
+                return Some(value);
+            }
+            let is_rounded = value < *shown && *shown - value <= *shown * ROUNDING;
+            if !is_rounded {
                 *shown = value;
             }
-        }
-        Snapshot { layout, values: self.shown.clone() }
+            Some(*shown)
+        });
+        Snapshot { values: values.collect(), layout }
     }
 
     /// Gives up slots that no file has any more and nobody who is gone has left anything in.
     pub fn sweep(&mut self, in_use: impl Iterator<Item = Slot>, left: impl Fn(&str, &str)) {
         let mut is_kept: Vec<bool> =
             self.settled.iter().map(|merged| merged.get().is_some()).collect();
+        is_kept.resize(self.kinds.len(), false);
         for slot in in_use {
             if let Some(kept) = is_kept.get_mut(slot as usize) {
                 *kept = true;
@@ -275,20 +291,28 @@ impl Slots {
     }
 
     fn print(&self, key: &impl Hash) -> Print {
-        self.hashers.each_ref().map(|hasher| hasher.hash_one(key))
+        let [head, rest] = self.hashers.each_ref().map(|hasher| hasher.hash_one(key));
+        let (low, rest) = (head & u64::from(u32::MAX), rest & u64::from(u32::MAX));
+        Print([low, head >> 32, rest].map(|bits| u32::try_from(bits).unwrap_or_default()))
     }
 
     fn by_print(&self, print: Print) -> Option<Slot> {
-        let [head, _] = print;
-        self.known.find(head, |(known, _)| *known == print).map(|(_, slot)| *slot)
+        self.known.find(print.head(), |(known, _)| *known == print).map(|(_, slot)| *slot)
     }
 
     fn insert(&mut self, print: Print, slot: Slot) {
-        let [head, _] = print;
-        if self.known.find(head, |(known, _)| *known == print).is_none() {
-            self.known.insert_unique(head, (print, slot), |(print, _)| print[0]);
+        if self.by_print(print).is_none() {
+            self.known.insert_unique(print.head(), (print, slot), |(print, _)| print.head());
         }
     }
+}
+
+/// The place of a slot in a column that is as long as it has to be.
+fn reached(column: &mut Vec<Merged>, slot: Slot, slots: usize) -> Option<&mut Merged> {
+    if column.len() <= slot as usize && (slot as usize) < slots {
+        column.resize(slots, Merged::NOTHING);
+    }
+    column.get_mut(slot as usize)
 }
 
 /// Something to tell the parts of a series apart by.
