@@ -7,7 +7,7 @@
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{self, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, DeserializeOwned, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::{DuplicateKeyPolicy, NonFiniteFloatPolicy, Options, Spanned};
 
 use super::error::{Fault, Place, Problem};
@@ -389,13 +389,24 @@ pub(super) fn read(text: &[u8], compat: Compat) -> Result<RawFile, Fault> {
         let before = text.get(..error.valid_up_to()).unwrap_or_default();
         Fault::new(Place::after(before), Problem::NotUtf8)
     })?;
-    let mut bytes = text.as_bytes();
-    let mut documents = serde_saphyr::read_with_options(&mut bytes, options());
-    match documents.next() {
-        None => Ok(RawFile::default()),
-        Some(Ok(file)) => Ok(file),
-        Some(Err(error)) => Err(fault(&error, compat)),
-    }
+    let file = first_document::<RawFile>(text, options()).map_err(|error| fault(&error, compat))?;
+    Ok(file.unwrap_or_default())
+}
+
+/// The first document, whatever follows it; `None` where it is empty.
+///
+/// The library's readers stop after a document by themselves, but they know all encodings, whose
+/// tables would be a good part of the program.
+fn first_document<T: DeserializeOwned>(
+    text: &str,
+    options: Options,
+) -> Result<Option<T>, serde_saphyr::Error> {
+    let mut first = None;
+    let all = serde_saphyr::with_deserializer_from_str_with_options(text, options, |document| {
+        first = Some(Option::deserialize(document)?);
+        Ok(())
+    });
+    first.map_or_else(|| all.map(|()| None), Ok)
 }
 
 /// Where the rules of a file begin, whatever is in them; `None` where it is no YAML.
@@ -405,14 +416,11 @@ pub(super) fn rule_places(text: &str) -> Option<Vec<Place>> {
         #[serde(default)]
         mappings: Option<Vec<Spanned<IgnoredAny>>>,
     }
-    let mut bytes = text.as_bytes();
     let mut lenient = options();
     lenient.duplicate_keys = DuplicateKeyPolicy::LastWins;
-    match serde_saphyr::read_with_options::<_, Skeleton>(&mut bytes, lenient).next() {
-        None => Some(Vec::new()),
-        Some(Ok(file)) => Some(file.mappings.iter().flatten().map(Place::of).collect()),
-        Some(Err(_)) => None,
-    }
+    let file = first_document::<Skeleton>(text, lenient).ok()?;
+    let rules = file.and_then(|file| file.mappings).unwrap_or_default();
+    Some(rules.iter().map(Place::of).collect())
 }
 
 /// The library's own limits on the size of a file would refuse some 10,000 rules.
