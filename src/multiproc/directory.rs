@@ -325,7 +325,8 @@ impl Directory {
         }
         for member in self.members.values_mut() {
             let Some(worker) = self.workers.get(&member.worker) else { continue };
-            if depth == Depth::Pressing && !member.is_unread() && worker.lives() {
+            let may_end_soon = is_by_pid && !worker.lives();
+            if depth == Depth::Pressing && !member.is_unread() && !may_end_soon {
                 continue;
             }
             if is_by_pid && member.kind.is_live() && !worker.lives() {
@@ -401,6 +402,7 @@ impl Directory {
             let worker = workers.get(&member.worker);
             let silent = shared.now_millis.saturating_sub(member.changed_millis);
             worker.is_some_and(|worker| worker.is_final() && worker.was_read)
+                && (member.is_known || member.kind.is_live())
                 && (is_ours || silent >= SETTLE_MILLIS)
         };
         let settled: Vec<_> = self.members.extract_if(.., |_, member| is_final(member)).collect();

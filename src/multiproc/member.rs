@@ -46,6 +46,8 @@ pub struct Member {
     pub file: Option<File>,
     /// Its worker is gone and all of it is among what is settled.
     pub is_settled: bool,
+    /// The last look could read it.
+    pub is_known: bool,
     /// It was settled when the state was saved last.
     pub is_saved: bool,
     /// When a value last changed, on the process' clock.
@@ -101,6 +103,7 @@ impl Member {
             identity,
             file: None,
             is_settled: false,
+            is_known: false,
             is_saved: false,
             changed_millis: 0,
             changes: 0,
@@ -166,6 +169,8 @@ impl Member {
         }
         if let Err(problem) = used {
             self.complain(look, problem, "");
+            // Damage does not heal: what can be known of it is known.
+            self.is_known = true;
             if problem != Problem::Truncated || look.buffer.len() < self.known_bytes {
                 return Ok(());
             }
@@ -182,6 +187,7 @@ impl Member {
         }
         self.take_new(look);
         self.compare_with_saved(look.slots);
+        self.is_known = true;
         Ok(())
     }
 
@@ -464,6 +470,7 @@ impl Member {
     pub fn complain_unreadable(&mut self, look: &mut Look<'_>, error: &io::Error) {
         let [_, last] = self.problems;
         self.problems = [last, 0];
+        self.is_known = false;
         self.complain(look, Problem::Unreadable, &error.to_string());
     }
 }
