@@ -14,7 +14,8 @@ pub enum Effect {
     None,
     /// Adds to a counter, which takes no negative value.
     Increment,
-    /// Adds what a running total has grown by (`counter_mode: absolute`); never repeated.
+    /// Adds what a running total has grown by (`counter_mode: absolute`), which is never negative; repeated only
+    /// where nobody takes it.
     Advance,
     /// Sets a gauge; a sign would make the value relative.
     Set,
@@ -61,7 +62,8 @@ impl Operation {
         let repeat =
             Repeat { milliseconds: self.milliseconds, rate: f64::from_bits(self.rate_bits) };
         let value = repeat.apply(wire) * f64::from_bits(self.scale_bits);
-        let is_refused = self.effect == Effect::Increment && value < 0.0;
+        let is_total = matches!(self.effect, Effect::Increment | Effect::Advance);
+        let is_refused = is_total && value < 0.0;
         (value.is_finite() && !is_refused).then_some(value)
     }
 }
