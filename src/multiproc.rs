@@ -47,7 +47,7 @@ pub use facts::Facts;
 use key::Part;
 pub use layout::Snapshot;
 use layout::{Layout, NO_SLOT, Slot};
-use member::Member;
+use member::{Member, Standing, Window};
 use problem::Problems;
 use saved::{SavedFile, SavedSlot};
 use slots::Slots;
@@ -58,9 +58,6 @@ use crate::workers::Observed;
 
 /// The part of the open files that this process may have which files of workers may be.
 const FILES_SHARE: u64 = 2;
-
-/// Room for files is kept up to this size.
-const MAX_BUFFER_BYTES: usize = 1 << 20;
 
 /// Families over a limit that are told of.
 const MAX_FULL_FAMILIES: usize = 100;
@@ -94,7 +91,7 @@ struct State {
     slots: Slots,
     problems: Problems,
     directories: Vec<Directory>,
-    buffer: Vec<u8>,
+    window: Window,
     reads: u64,
     read_time: Duration,
     last_read_time: Duration,
@@ -145,13 +142,13 @@ impl Multiproc {
     }
 
     fn look(&self, state: &mut State, depth: Depth) {
-        let State { slots, problems, directories, buffer, restored, .. } = state;
+        let State { slots, problems, directories, window, restored, .. } = state;
         *restored = HashMap::new();
         let held: usize = directories.iter().map(Directory::held_files).sum();
         let mut shared = Shared {
             slots,
             problems,
-            buffer,
+            window,
             admission: &self.admission,
             label: &self.label,
             liveness: self.liveness,
@@ -164,7 +161,6 @@ impl Multiproc {
             directory.look(depth, &mut shared);
         }
         let Shared { is_outdated, has_left, .. } = shared;
-        buffer.shrink_to(MAX_BUFFER_BYTES);
         if is_outdated {
             slots.unsettle_all();
             let settled = directories.iter_mut().flat_map(|it| it.settled.values_mut());
@@ -222,7 +218,7 @@ impl Multiproc {
                 put_file(&SavedFile::of(directory, member))?;
             }
             for member in directory.settled.values_mut() {
-                member.is_saved = true;
+                member.standing = Standing::Saved;
             }
         }
         Ok(())
@@ -243,7 +239,8 @@ impl Multiproc {
     pub fn restore_slot(&self, saved: &SavedSlot) {
         let state = &mut *self.state.lock();
         let directory = state.directories.iter().find(|it| it.key() == saved.directory);
-        let slot = directory.and_then(|it| saved.restore(it.index, &mut state.slots));
+        let slot =
+            directory.and_then(|it| saved.restore(it.index, &mut state.slots, &self.admission));
         state.restored.extend(slot.map(|slot| (saved.slot, slot)));
     }
 

@@ -217,8 +217,8 @@ impl Walk<'_, '_> {
         };
         let value = match (merged, &series.parts) {
             (Merged::Number(value), _) => Value::Number(value),
-            (Merged::Histogram, Parts::Histogram { bounds, .. }) => {
-                Value::Histogram { bounds, value: &self.histogram }
+            (Merged::Histogram, Parts::Histogram(buckets)) => {
+                Value::Histogram { bounds: &buckets.bounds, value: &self.histogram }
             }
             (Merged::Histogram, _) => return,
             (Merged::Summary { sum, count }, _) => Value::Summary { quantiles: &[], sum, count },

@@ -9,15 +9,17 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Statx, StatxFlags, openat, statx};
+use rustix::io::Errno;
 
 use super::admission::Admission;
 use super::facts;
 use super::kind::{Kind, Merged};
 use super::layout::Slot;
-use super::member::{Identity, Look, Member};
+use super::member::{Identity, Look, Member, Standing, Window};
 use super::problem::{Problem, Problems};
 use super::slots::Slots;
 use super::worker::{Liveness, Worker};
+use crate::aggregate::FastMap;
 use crate::workers::Observed;
 
 /// A directory's time of change may be this late, and as long a change may go unseen by it.
@@ -45,7 +47,7 @@ pub struct Directory {
     /// Files of workers that are gone, which nobody writes any more.
     pub settled: BTreeMap<Box<str>, Member>,
     /// Whose they are.
-    pub workers: HashMap<Arc<str>, Worker>,
+    pub workers: FastMap<Arc<str>, Worker>,
     /// A worker of it was seen that lives: the numbers are those of our processes.
     pub is_ours: bool,
     /// Files of workers that seemed gone have changed: the numbers are others' processes.
@@ -79,8 +81,8 @@ pub struct Shared<'a> {
     pub slots: &'a mut Slots,
     /// What is wrong.
     pub problems: &'a mut Problems,
-    /// Room for a file.
-    pub buffer: &'a mut Vec<u8>,
+    /// Room for a part of a file.
+    pub window: &'a mut Window,
     /// Whether one more series may come in.
     pub admission: &'a Admission,
     /// The name of directories' label.
@@ -102,7 +104,7 @@ impl Shared<'_> {
         Look {
             slots: self.slots,
             problems: self.problems,
-            buffer: self.buffer,
+            window: self.window,
             directory: index,
             label: name.map(|name| (self.label, name)),
             path,
@@ -127,7 +129,7 @@ impl Directory {
             members: BTreeMap::new(),
             settled: BTreeMap::new(),
             settled_bytes: 0,
-            workers: HashMap::new(),
+            workers: FastMap::default(),
             is_ours: false,
             is_foreign: false,
             failure: None,
@@ -265,7 +267,7 @@ impl Directory {
         }
         member.bury(shared.slots);
         // Those of a kind that does not outlive its file may stand among what is settled.
-        shared.is_outdated |= member.is_settled && !member.kind.outlives_its_file();
+        shared.is_outdated |= member.standing != Standing::Open && !member.kind.outlives_its_file();
         shared.has_left |= !member.kind.outlives_its_file();
     }
 
@@ -369,7 +371,7 @@ impl Directory {
     fn unsettle(&mut self, is_back: impl Fn(&Member) -> bool, shared: &mut Shared<'_>) {
         let back = self.settled.extract_if(.., |_, member| is_back(member));
         for (name, mut member) in back {
-            (member.is_settled, member.is_saved) = (false, false);
+            member.standing = Standing::Open;
             shared.is_outdated = true;
             self.members.insert(name, member);
         }
@@ -518,7 +520,13 @@ fn files_of<'a>(members: impl Iterator<Item = &'a Member>, worker: &Arc<str>) ->
 /// Opens a file of a directory. A pipe does not keep us waiting, and a link leads nowhere.
 fn open(directory: &File, name: &str) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOFOLLOW;
-    Ok(openat(directory.as_fd(), name, flags, Mode::empty())?.into())
+    let open = |flags| openat(directory.as_fd(), name, flags, Mode::empty());
+    // Its owner alone may read a file without a trace, which is quicker.
+    let file = match open(flags | OFlags::NOATIME) {
+        Err(Errno::PERM) => open(flags)?,
+        file => file?,
+    };
+    Ok(file.into())
 }
 
 /// Which file has a name; none for what is no file.

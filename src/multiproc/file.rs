@@ -52,12 +52,12 @@ impl Width {
         }
     }
 
-    /// What the entries of a file have, which nothing in it says: with the wrong width, entries do
-    /// not end where the file does. `used` is all of it that is in use.
+    /// What the entries of a file have, which nothing in it says: with the wrong width only the first one is
+    /// found. `bytes` begins with the first entry at a place, and may end anywhere.
     #[must_use]
-    pub fn of(used: &[u8]) -> Self {
-        let fits = |width| Entries::new(used, width, HEADER_BYTES).all(|entry| entry.is_ok());
-        if !fits(Self::ValueAndTime) && fits(Self::Value) {
+    pub fn of(bytes: &[u8], at: usize) -> Self {
+        let found = |width| Entries::new(bytes, width, at).take_while(Result::is_ok).count();
+        if found(Self::Value) > found(Self::ValueAndTime) {
             Self::Value
         } else {
             Self::ValueAndTime
@@ -129,10 +129,10 @@ pub struct Entries<'a> {
 }
 
 impl<'a> Entries<'a> {
-    /// The entries in `used`, all the bytes in use, from a place where one begins.
+    /// The entries in some bytes, from a place where one begins.
     #[must_use]
     pub fn new(used: &'a [u8], width: Width, at: usize) -> Self {
-        Self { used, width, at: at.max(HEADER_BYTES) }
+        Self { used, width, at }
     }
 
     /// Where the next entry begins.
@@ -210,7 +210,7 @@ pub(crate) mod tests {
                 let file = written(width, &all[..count]);
                 assert_eq!(bytes_in_use(&file), Ok(file.len()));
                 let found = if count == 0 { Width::ValueAndTime } else { width };
-                assert_eq!(Width::of(&file), found);
+                assert_eq!(Width::of(&file, FIRST_ENTRY), found);
                 check(&file, width, &all[..count], None);
             }
         }
@@ -251,7 +251,7 @@ pub(crate) mod tests {
                     *start = used.to_le_bytes();
                 }
                 let _used = bytes_in_use(&file);
-                let width = Width::of(&file);
+                let width = Width::of(&file, FIRST_ENTRY);
                 let entries = Entries::new(&file, width, from);
                 let mut at = entries.at();
                 for entry in entries.clone().flatten() {
@@ -271,8 +271,8 @@ pub(crate) mod tests {
             let entries: Vec<_> =
                 entries.iter().map(|(key, value)| (key.as_str(), *value, 0.0)).collect();
             let file = written(width, &entries);
-            prop_assert_eq!(Width::of(&file), width);
-            let read: Vec<_> = Entries::new(&file, width, 0).map(Result::unwrap).collect();
+            prop_assert_eq!(Width::of(&file, FIRST_ENTRY), width);
+            let read: Vec<_> = Entries::new(&file, width, FIRST_ENTRY).map(Result::unwrap).collect();
             prop_assert_eq!(read.len(), entries.len());
             for (read, (key, value, _)) in read.iter().zip(&entries) {
                 prop_assert_eq!(read.key, key.as_bytes());
@@ -284,7 +284,7 @@ pub(crate) mod tests {
     #[track_caller]
     fn check(file: &[u8], width: Width, expected: &[(&str, f64, f64)], error: Option<FileError>) {
         let (mut found, mut end) = (Vec::new(), None);
-        for entry in Entries::new(file, width, 0) {
+        for entry in Entries::new(file, width, FIRST_ENTRY) {
             match entry {
                 Ok(Entry { key, value, time }) => {
                     found.push((str::from_utf8(key).unwrap(), value, time));

@@ -61,21 +61,25 @@ pub enum Parts {
     /// A counter or a gauge.
     Number(Slot),
     /// A histogram.
-    Histogram {
-        /// Finite upper bounds, ascending.
-        bounds: Arc<[f64]>,
-        /// The count of each bucket by itself, and last that of `+Inf`.
-        buckets: Box<[Slot]>,
-        /// The sum of all samples, if there is one.
-        sum: Option<Slot>,
-    },
+    Histogram(Box<Buckets>),
     /// A summary; those of the files have no quantiles.
     Summary {
-        /// The sum of all samples, if there is one.
-        sum: Option<Slot>,
-        /// Their number, if there is one.
-        count: Option<Slot>,
+        /// The sum of all samples, or [`NO_SLOT`].
+        sum: Slot,
+        /// Their number, or [`NO_SLOT`].
+        count: Slot,
     },
+}
+
+/// The values of a histogram.
+#[derive(Debug)]
+pub struct Buckets {
+    /// Finite upper bounds, ascending.
+    pub bounds: Arc<[f64]>,
+    /// The count of each bucket by itself, and last that of `+Inf`.
+    pub counts: Box<[Slot]>,
+    /// The sum of all samples, or [`NO_SLOT`].
+    pub sum: Slot,
 }
 
 /// The value of one series.
@@ -103,20 +107,21 @@ impl Snapshot {
 
     /// The value of a series, if it has one to show; a histogram's goes to `histogram`.
     pub fn merged(&self, series: &SeriesLayout, histogram: &mut HistogramValue) -> Option<Merged> {
-        let optional = |slot: &Option<Slot>| slot.and_then(|slot| self.value(slot));
         match &series.parts {
             Parts::Number(slot) => self.value(*slot).map(Merged::Number),
-            Parts::Histogram { buckets, sum, .. } => {
+            Parts::Histogram(buckets) => {
+                let Buckets { counts, sum, .. } = &**buckets;
                 histogram.counts.clear();
-                let counts = buckets.iter().map(|slot| self.value(*slot).map_or(0, whole));
-                histogram.counts.extend(counts);
-                histogram.sum = optional(sum).unwrap_or_default();
+                histogram
+                    .counts
+                    .extend(counts.iter().map(|slot| self.value(*slot).map_or(0, whole)));
+                histogram.sum = self.value(*sum).unwrap_or_default();
                 histogram.native = None;
-                let has_any = buckets.iter().any(|slot| self.value(*slot).is_some());
+                let has_any = counts.iter().any(|slot| self.value(*slot).is_some());
                 has_any.then_some(Merged::Histogram)
             }
             Parts::Summary { sum, count } => {
-                let (sum, count) = (optional(sum), optional(count));
+                let (sum, count) = (self.value(*sum), self.value(*count));
                 sum.or(count)?;
                 Some(Merged::Summary {
                     sum: sum.unwrap_or_default(),
@@ -202,25 +207,24 @@ impl Parts {
     /// The values one by one, and what each is.
     #[must_use]
     pub fn draft(&self) -> Vec<(Part, Slot)> {
-        let optional = |part, slot: &Option<Slot>| slot.map(|slot| (part, slot));
-        match self {
+        let parts = match self {
             Self::Number(slot) => vec![(Part::Value, *slot)],
-            Self::Histogram { bounds, buckets, sum } => {
-                let bounds = bounds.iter().copied().chain([f64::INFINITY]);
-                let buckets = bounds.zip(buckets).filter(|(_, slot)| **slot != NO_SLOT);
-                let buckets = buckets.map(|(bound, slot)| (Part::Bucket(bound), *slot));
-                buckets.chain(optional(Part::Sum, sum)).collect()
+            Self::Histogram(buckets) => {
+                let bounds = buckets.bounds.iter().copied().chain([f64::INFINITY]);
+                let counts = bounds.zip(&buckets.counts);
+                let counts = counts.map(|(bound, slot)| (Part::Bucket(bound), *slot));
+                counts.chain([(Part::Sum, buckets.sum)]).collect()
             }
-            Self::Summary { sum, count } => {
-                let parts = [optional(Part::Sum, sum), optional(Part::Count, count)];
-                parts.into_iter().flatten().collect()
-            }
-        }
+            Self::Summary { sum, count } => vec![(Part::Sum, *sum), (Part::Count, *count)],
+        };
+        parts.into_iter().filter(|(_, slot)| *slot != NO_SLOT).collect()
     }
 
     fn of(kind: FamilyKind, draft: &[(Part, Slot)]) -> Self {
-        let find =
-            |wanted: Part| draft.iter().find(|(part, _)| *part == wanted).map(|(_, slot)| *slot);
+        let find = |wanted: Part| {
+            let found = draft.iter().find(|(part, _)| *part == wanted);
+            found.map_or(NO_SLOT, |(_, slot)| *slot)
+        };
         match kind {
             FamilyKind::Histogram => {
                 let mut buckets: Vec<_> = draft
@@ -231,24 +235,24 @@ impl Parts {
                     })
                     .collect();
                 buckets.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
-                let last = find(Part::Bucket(f64::INFINITY)).unwrap_or(NO_SLOT);
-                let slots = buckets.iter().map(|(_, slot)| *slot).chain([last]).collect();
+                let last = find(Part::Bucket(f64::INFINITY));
+                let counts = buckets.iter().map(|(_, slot)| *slot).chain([last]).collect();
                 let bounds = buckets.iter().map(|(bound, _)| *bound).collect();
-                Self::Histogram { bounds, buckets: slots, sum: find(Part::Sum) }
+                Self::Histogram(Box::new(Buckets { bounds, counts, sum: find(Part::Sum) }))
             }
             FamilyKind::Summary => Self::Summary { sum: find(Part::Sum), count: find(Part::Count) },
             FamilyKind::Counter | FamilyKind::Gauge | FamilyKind::Set => {
-                Self::Number(find(Part::Value).unwrap_or(NO_SLOT))
+                Self::Number(find(Part::Value))
             }
         }
     }
 
     /// Uses the bounds of another histogram where they are the same, which saves their memory.
     fn share_bounds(&mut self, other: &mut Option<Arc<[f64]>>) {
-        let Self::Histogram { bounds, .. } = self else { return };
+        let Self::Histogram(buckets) = self else { return };
         match other {
-            Some(other) if **other == **bounds => *bounds = Arc::clone(other),
-            _ => *other = Some(Arc::clone(bounds)),
+            Some(other) if **other == *buckets.bounds => buckets.bounds = Arc::clone(other),
+            _ => *other = Some(Arc::clone(&buckets.bounds)),
         }
     }
 }
@@ -265,18 +269,20 @@ impl FamilyLayout {
         let mut series = Vec::with_capacity(old.len() + added.len());
         let mut old = old.iter().peekable();
         let mut bounds = None;
-        for new in added.chunk_by(|a, b| a.labels == b.labels) {
-            let Some(first) = new.first() else { continue };
-            while let Some(before) = old.next_if(|old| old.labels < first.labels) {
+        let mut added = added.into_iter().peekable();
+        while let Some(New { labels, part, slot, created_millis, .. }) = added.next() {
+            while let Some(before) = old.next_if(|old| old.labels < labels) {
                 series.push(Arc::clone(before));
             }
-            let same = old.next_if(|old| old.labels == first.labels);
+            let same = old.next_if(|old| old.labels == labels);
             let mut draft = same.map(|same| same.parts.draft()).unwrap_or_default();
-            draft.extend(new.iter().map(|new| (new.part, new.slot)));
+            draft.push((part, slot));
+            while let Some(new) = added.next_if(|new| new.labels == labels) {
+                draft.push((new.part, new.slot));
+            }
             let mut parts = Parts::of(kind, &draft);
             parts.share_bounds(&mut bounds);
-            let created_millis = same.map_or(first.created_millis, |same| same.created_millis);
-            let labels = first.labels.clone();
+            let created_millis = same.map_or(created_millis, |same| same.created_millis);
             series.push(Arc::new(SeriesLayout { labels, created_millis, parts }));
         }
         series.extend(old.cloned());
@@ -288,8 +294,8 @@ impl FamilyLayout {
         let has = |slot: Slot| snapshot.value(slot).is_some();
         self.series.iter().any(|series| match &series.parts {
             Parts::Number(slot) => has(*slot),
-            Parts::Histogram { buckets, .. } => buckets.iter().any(|slot| has(*slot)),
-            Parts::Summary { sum, count } => [*sum, *count].into_iter().flatten().any(has),
+            Parts::Histogram(buckets) => buckets.counts.iter().any(|slot| has(*slot)),
+            Parts::Summary { sum, count } => has(*sum) || has(*count),
         })
     }
 }

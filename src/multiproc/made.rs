@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::layout::{FamilyLayout, Layout, Parts, SeriesLayout, Slot, Snapshot};
+use super::layout::{Buckets, FamilyLayout, Layout, Parts, SeriesLayout, Slot, Snapshot};
 use crate::aggregate::FamilyKind;
 
 /// The value of a series.
@@ -55,13 +55,13 @@ impl Made<'_> {
         match self {
             Self::Counter(value) | Self::Gauge(value) => Parts::Number(slot(Some(value))),
             Self::Absent => Parts::Number(slot(None)),
-            Self::Histogram(bounds, counts, sum) => Parts::Histogram {
+            Self::Histogram(bounds, counts, sum) => Parts::Histogram(Box::new(Buckets {
                 bounds: bounds.into(),
-                buckets: counts.iter().map(|count| slot(Some(*count))).collect(),
-                sum: Some(slot(Some(sum))),
-            },
+                counts: counts.iter().map(|count| slot(Some(*count))).collect(),
+                sum: slot(Some(sum)),
+            })),
             Self::Summary(sum, count) => {
-                Parts::Summary { sum: Some(slot(Some(sum))), count: Some(slot(Some(count))) }
+                Parts::Summary { sum: slot(Some(sum)), count: slot(Some(count)) }
             }
         }
     }

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::admission::Admission;
-use super::file::{Entries, Entry, FIRST_ENTRY, Width, bytes_in_use, known_value};
+use super::file::{Entries, Entry, FIRST_ENTRY, FileError, Width, bytes_in_use, known_value};
 use super::key::{Added, Place};
 use super::kind::{Kind, Merge, Merged};
 use super::layout::{NO_SLOT, Slot};
@@ -18,8 +18,14 @@ use super::slots::{Refusal, Slots, Wanted};
 /// Nobody's metrics take more; what says so is damage.
 const MAX_FILE_BYTES: usize = 256 << 20;
 
-/// What is read of a file beyond what is known of it; small files have no more.
-const MORE_BYTES: usize = 1 << 10;
+/// What is read of a file that is not known; small ones have no more.
+const FIRST_READ_BYTES: usize = 4 << 10;
+
+/// No key is nearly as long; what says so is damage.
+const MAX_ENTRY_BYTES: usize = 2 << 20;
+
+/// What is read at once of larger ones.
+const WINDOW_BYTES: usize = 256 << 10;
 
 /// What tells a file from another of the same name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -28,6 +34,17 @@ pub struct Identity {
     pub inode: u64,
     /// When it was made, in nanoseconds since 1970; 0 where the file system does not know.
     pub born_nanos: i64,
+}
+
+/// Where a file's values are besides in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Nowhere: it is read at each scrape.
+    Open,
+    /// Its worker is gone, and they are among what is settled.
+    Settled,
+    /// And in the state that was saved last.
+    Saved,
 }
 
 /// One file.
@@ -44,12 +61,10 @@ pub struct Member {
     /// Kept open while it may change, as long as there are descriptors to spare: what is written before a file
     /// is removed can then be read after it.
     pub file: Option<File>,
-    /// Its worker is gone and all of it is among what is settled.
-    pub is_settled: bool,
+    /// Where its values are.
+    pub standing: Standing,
     /// The last look could read it.
     pub is_known: bool,
-    /// It was settled when the state was saved last.
-    pub is_saved: bool,
     /// When a value last changed, on the process' clock.
     pub changed_millis: u64,
     /// How many looks have found a change.
@@ -76,8 +91,8 @@ pub struct Look<'a> {
     pub slots: &'a mut Slots,
     /// What is wrong.
     pub problems: &'a mut Problems,
-    /// Room for a file, used again for the next.
-    pub buffer: &'a mut Vec<u8>,
+    /// Room for a part of a file, used again for the next.
+    pub window: &'a mut Window,
     /// Which directory it is.
     pub directory: u16,
     /// The directory's label.
@@ -102,9 +117,8 @@ impl Member {
             worker,
             identity,
             file: None,
-            is_settled: false,
+            standing: Standing::Open,
             is_known: false,
-            is_saved: false,
             changed_millis: 0,
             changes: 0,
             width: None,
@@ -162,32 +176,37 @@ impl Member {
     pub fn read(&mut self, file: &File, look: &mut Look<'_>) -> io::Result<()> {
         let [_, last] = self.problems;
         self.problems = [last, 0];
-        let mut used = self.fill(file, look)?;
-        if used.is_ok() && look.buffer.len() < self.known_bytes {
+        let wanted = match self.known_bytes {
+            0 => FIRST_READ_BYTES,
+            known => known.min(WINDOW_BYTES),
+        };
+        let mut used = bytes_in_use(look.window.read(file, 0, wanted)?);
+        if used.is_ok_and(|used| used < self.known_bytes) {
             // A file is not seen in the middle of a change twice.
-            used = self.fill(file, look)?;
+            used = bytes_in_use(look.window.read(file, 0, wanted)?);
         }
-        if let Err(problem) = used {
-            self.complain(look, problem, "");
-            // Damage does not heal: what can be known of it is known.
-            self.is_known = true;
-            if problem != Problem::Truncated || look.buffer.len() < self.known_bytes {
+        // Damage does not heal: what can be known of it is known.
+        self.is_known = true;
+        let used = used.map_err(Problem::from);
+        let used = used.and_then(|used| match used {
+            0..=MAX_FILE_BYTES => Ok(used),
+            _ => Err(Problem::TooLarge),
+        });
+        let used = match used {
+            Ok(used) => used,
+            Err(problem) => {
+                self.complain(look, problem, "");
                 return Ok(());
             }
-        }
-        if look.buffer.len() < self.known_bytes {
+        };
+        if used < self.known_bytes {
             // Somebody has made it anew in its old place.
             self.begin_anew(look.slots);
         }
-        let fell = self.take_known(look);
-        if !fell.is_empty() {
-            // A value may have been caught while it was written. What is read twice is so.
-            self.fill(file, look)?.unwrap_or_default();
-            self.confirm(&fell, look);
-        }
-        self.take_new(look);
+        let fell = self.take_known(file, look)?;
+        self.confirm(file, &fell, look)?;
+        self.take_new(file, used, look)?;
         self.compare_with_saved(look.slots);
-        self.is_known = true;
         Ok(())
     }
 
@@ -208,51 +227,35 @@ impl Member {
         }
     }
 
-    /// Reads all bytes in use into the buffer.
-    fn fill(&self, file: &File, look: &mut Look<'_>) -> io::Result<Result<(), Problem>> {
-        let buffer = &mut *look.buffer;
-        read_up_to(file, buffer, 0, self.known_bytes + MORE_BYTES)?;
-        let used = match bytes_in_use(buffer) {
-            Ok(used) if used > MAX_FILE_BYTES => {
-                buffer.clear();
-                return Ok(Err(Problem::TooLarge));
-            }
-            Ok(used) => used,
-            Err(error) => {
-                buffer.clear();
-                return Ok(Err(error.into()));
-            }
-        };
-        if used > buffer.len() {
-            let read = buffer.len();
-            read_up_to(file, buffer, read, used - read)?;
-        }
-        let is_whole = buffer.len() >= used;
-        buffer.truncate(used);
-        Ok(if is_whole { Ok(()) } else { Err(Problem::Truncated) })
-    }
-
     /// Takes the values of entries that are known; those that have fallen though they cannot wait.
-    fn take_known(&mut self, look: &mut Look<'_>) -> Vec<usize> {
-        let Some(width) = self.width else { return Vec::new() };
-        let mut fell = Vec::new();
-        let (mut bad, mut has_changed) = (None, false);
+    fn take_known(&mut self, file: &File, look: &mut Look<'_>) -> io::Result<Vec<usize>> {
+        let Some(width) = self.width else { return Ok(Vec::new()) };
+        let (mut fell, mut bad, mut has_changed) = (Vec::new(), None, false);
         let mut start = FIRST_ENTRY;
         for place in 0..self.slots.len() {
             let at = self.places.get(place).map_or(0, |at| *at as usize);
-            let Some(read) = known_value(look.buffer, width, start, at) else { break };
+            let end = at + width.bytes();
+            if end > look.window.end() {
+                look.window.read(file, start, WINDOW_BYTES.max(end - start))?;
+            }
+            let (bytes, base) = look.window.bytes();
+            let Some(read) = known_value(bytes, width, start - base, at - base) else { break };
             match self.take(place, read, look.slots) {
                 Taken::Same => {}
                 Taken::Changed => has_changed = true,
                 Taken::Fell => fell.push(place),
-                Taken::Bad => bad = look.buffer.get(start..at).map(key_text),
+                Taken::Bad => bad = bytes.get(start - base..at - base).map(key_text),
             }
-            start = at + width.bytes();
+            start = end;
         }
         if has_changed {
             self.note_change(look.now_millis);
         }
-        if start != self.known_bytes {
+        if start > look.window.end() || start != self.known_bytes && look.window.is_at_end() {
+            // It is shorter than it was; it may grow again.
+            self.complain(look, Problem::Truncated, "");
+            fell.clear();
+        } else if start != self.known_bytes {
             // Other keys stand where the known ones stood.
             self.begin_anew(look.slots);
             fell.clear();
@@ -260,7 +263,7 @@ impl Member {
         if let Some(key) = bad {
             self.complain(look, Problem::Value, &key);
         }
-        fell
+        Ok(fell)
     }
 
     fn note_change(&mut self, now_millis: u64) {
@@ -295,66 +298,109 @@ impl Member {
         Taken::Changed
     }
 
-    /// Counters that have fallen twice: their worker has begun them anew, so what they stood at is kept
-    /// beside what they stand at.
-    fn confirm(&mut self, fell: &[usize], look: &mut Look<'_>) {
-        let Some(width) = self.width else { return };
-        let mut has_changed = false;
-        let entries = Entries::new(look.buffer, width, 0).map_while(Result::ok).enumerate();
-        for (place, entry) in entries.filter(|(place, _)| fell.binary_search(place).is_ok()) {
-            let (Some(slot), Some(value)) = (self.slots.get(place), self.values.get_mut(place))
+    /// Looks again at counters that have fallen: a value may have been caught while it was written. If it is
+    /// so, their worker has begun them anew, and what they stood at is kept beside what they stand at.
+    fn confirm(&mut self, file: &File, fell: &[usize], look: &mut Look<'_>) -> io::Result<()> {
+        for place in fell {
+            let (Some(at), Some(slot), Some(value)) =
+                (self.places.get(*place), self.slots.get(*place), self.values.get_mut(*place))
             else {
                 continue;
             };
-            let takes = look.slots.kind(*slot).is_some_and(|it| it.nature.takes(entry.value));
-            if takes && entry.value < *value {
+            let mut read = [0; 8];
+            file.read_exact_at(&mut read, u64::from(*at))?;
+            let read = f64::from_le_bytes(read);
+            if !look.slots.kind(*slot).is_some_and(|it| it.nature.takes(read)) {
+                continue;
+            }
+            if read < *value {
                 look.slots.bury(*slot, Merge::Sum, (*value, 0.0));
                 look.slots.settle(*slot, Merge::Sum, (*value, 0.0));
             }
-            if takes {
-                *value = entry.value;
-                has_changed = true;
-            }
+            *value = read;
         }
-        if has_changed {
+        if !fell.is_empty() {
             self.note_change(look.now_millis);
         }
+        Ok(())
     }
 
     /// Understands entries that are new.
-    fn take_new(&mut self, look: &mut Look<'_>) {
-        let buffer = std::mem::take(look.buffer);
-        if buffer.len() > self.known_bytes {
-            let width = *self.width.get_or_insert_with(|| Width::of(&buffer));
-            let mut entries = Entries::new(&buffer, width, self.known_bytes);
-            self.note_change(look.now_millis);
-            let mut problem = None;
-            while let Some(entry) = entries.next() {
-                match entry {
-                    Ok(entry) => {
-                        let at = entries.at() - width.bytes();
-                        self.places.push(u32::try_from(at).unwrap_or(u32::MAX));
-                        let found = self.understand(entry, look);
-                        problem = found.map(|found| (found, key_text(entry.key))).or(problem);
-                        self.known_bytes = entries.at();
-                    }
-                    Err(error) => {
-                        if self.slots.is_empty() {
-                            // Nothing says yet that it is of this width.
-                            self.width = None;
-                        }
-                        problem = Some((error.into(), String::new()));
+    fn take_new(&mut self, file: &File, used: usize, look: &mut Look<'_>) -> io::Result<()> {
+        let before = self.slots.len();
+        let mut wanted = WINDOW_BYTES;
+        loop {
+            let from = self.known_bytes.max(FIRST_ENTRY);
+            if from >= used {
+                break;
+            }
+            if look.window.base > from || look.window.end() < used {
+                look.window.read(file, from, wanted.min(used - from))?;
+            }
+            let window = std::mem::take(look.window);
+            let cut = self.take_entries(&window, (from, used), look);
+            *look.window = window;
+            match cut {
+                // More of the file shows more of the entry.
+                Some(FileError::Entry) if look.window.end() < used && !look.window.is_at_end() => {
+                    wanted *= if self.known_bytes > from { 1 } else { 2 };
+                    if wanted > MAX_ENTRY_BYTES {
+                        self.complain(look, Problem::Entry, "");
+                        break;
                     }
                 }
+                Some(FileError::Entry) if look.window.end() < used => {
+                    self.complain(look, Problem::Truncated, "");
+                    break;
+                }
+                Some(error) => {
+                    self.complain(look, error.into(), "");
+                    break;
+                }
+                None if look.window.is_at_end() && look.window.end() < used => {
+                    self.complain(look, Problem::Truncated, "");
+                    break;
+                }
+                None => {}
             }
-            if let Some((problem, detail)) = problem {
-                self.complain(look, problem, &detail);
-            }
+        }
+        if self.slots.len() > before {
+            self.note_change(look.now_millis);
             self.slots.shrink_to_fit();
             self.places.shrink_to_fit();
             self.values.shrink_to_fit();
         }
-        *look.buffer = buffer;
+        Ok(())
+    }
+
+    /// Understands the entries of a window from a place on; what ends them before the window does.
+    fn take_entries(
+        &mut self,
+        window: &Window,
+        (from, used): (usize, usize),
+        look: &mut Look<'_>,
+    ) -> Option<FileError> {
+        let (bytes, base) = window.bytes();
+        let bytes = bytes.get(..bytes.len().min(used - base)).unwrap_or_default();
+        let width = match self.width {
+            Some(width) => width,
+            None => Width::of(bytes, from - base),
+        };
+        let mut entries = Entries::new(bytes, width, from - base);
+        while let Some(entry) = entries.next() {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => return Some(error),
+            };
+            let end = base + entries.at();
+            self.places.push(u32::try_from(end - width.bytes()).unwrap_or(u32::MAX));
+            if let Some(problem) = self.understand(entry, look) {
+                self.complain(look, problem, &key_text(entry.key));
+            }
+            // The first entry tells the width.
+            (self.width, self.known_bytes) = (Some(width), end);
+        }
+        None
     }
 
     /// Finds the slot of an entry; what is wrong with it, if anything is.
@@ -420,16 +466,24 @@ impl Member {
     /// Adds its values to those of the others.
     pub fn add_to(&self, all: &mut [Merged]) {
         let merge = self.kind.merge();
-        for (slot, value, time) in self.values() {
+        let mut add = |slot: Slot, value, time| {
             if let Some(merged) = all.get_mut(slot as usize) {
                 merged.add(merge, value, time);
             }
+        };
+        if merge == Merge::Sum && self.saved.is_empty() {
+            // Nearly all that there is: nothing but the loop.
+            for (slot, value) in self.slots.iter().zip(&self.values) {
+                add(*slot, *value, 0.0);
+            }
+            return;
         }
+        self.values().for_each(|(slot, value, time)| add(slot, value, time));
     }
 
     /// Puts its values among those of workers that are gone.
     pub fn settle(&mut self, slots: &mut Slots) {
-        self.is_settled = true;
+        self.standing = Standing::Settled;
         if !self.kind.is_live() {
             let merge = self.kind.merge();
             self.values().for_each(|(slot, value, time)| slots.settle(slot, merge, (value, time)));
@@ -444,7 +498,7 @@ impl Member {
         let merge = self.kind.merge();
         for (slot, value, time) in self.values() {
             slots.bury(slot, merge, (value, time));
-            if !self.is_settled {
+            if self.standing == Standing::Open {
                 slots.settle(slot, merge, (value, time));
             }
         }
@@ -490,19 +544,53 @@ fn key_text(key: &[u8]) -> String {
     text.get(from..).unwrap_or_default().trim_end().to_owned()
 }
 
-/// Reads more of a file to the end of a buffer, until it has `bytes` more or the file ends.
-fn read_up_to(file: &File, buffer: &mut Vec<u8>, from: usize, bytes: usize) -> io::Result<()> {
-    buffer.resize(from + bytes, 0);
-    let mut at = from;
-    while at < from + bytes {
-        let room = buffer.get_mut(at..).unwrap_or_default();
-        match file.read_at(room, at as u64) {
-            Ok(0) => break,
-            Ok(read) => at += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+/// A part of a file.
+#[derive(Debug, Default)]
+pub struct Window {
+    /// Room, of which the first so many bytes are the part.
+    room: Vec<u8>,
+    length: usize,
+    base: usize,
+    /// The file has no more.
+    is_at_end: bool,
+}
+
+impl Window {
+    /// Reads that many bytes of a file, fewer where it ends.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn read(&mut self, file: &File, base: usize, wanted: usize) -> io::Result<&[u8]> {
+        let wanted = wanted.min(MAX_FILE_BYTES);
+        self.base = base;
+        if self.room.len() < wanted {
+            self.room.resize(wanted, 0);
         }
+        let mut read = 0;
+        while read < wanted {
+            let room = self.room.get_mut(read..wanted).unwrap_or_default();
+            match file.read_at(room, (base + read) as u64) {
+                Ok(0) => break,
+                Ok(more) => read += more,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        (self.is_at_end, self.length) = (read < wanted, read);
+        Ok(self.bytes().0)
     }
-    buffer.truncate(at);
-    Ok(())
+
+    /// The bytes, and where the first of them stands in the file.
+    fn bytes(&self) -> (&[u8], usize) {
+        (self.room.get(..self.length).unwrap_or_default(), self.base)
+    }
+
+    /// Where they end.
+    fn end(&self) -> usize {
+        self.base + self.length
+    }
+
+    fn is_at_end(&self) -> bool {
+        self.is_at_end
+    }
 }

@@ -12,6 +12,7 @@ use rustix::fs::{AtFlags, RenameFlags, renameat, renameat_with, unlinkat};
 use rustix::io::Errno;
 
 use super::directory::{Directory, identity};
+use super::member::{Member, Standing};
 use super::problem::{Problem, Problems};
 use super::worker::{Worker, exists};
 
@@ -46,14 +47,15 @@ impl Directory {
             return;
         }
         let Ok(handle) = File::open(&self.path) else { return };
-        for member in self.settled.values_mut().filter(|member| member.is_saved) {
+        let saved = |member: &&mut Member| member.standing == Standing::Saved;
+        for member in self.settled.values_mut().filter(saved) {
             let pid = self.workers.get(&member.worker).filter(|worker| worker.is_final());
             let Some(pid) = pid.and_then(Worker::pid) else { continue };
             if !identity(&handle, &member.name).is_ok_and(|found| found == Some(member.identity)) {
                 continue;
             }
             // Once is enough, whatever comes of it; the next save marks it again.
-            member.is_saved = false;
+            member.standing = Standing::Settled;
             match remove(&handle, &member.name, pid) {
                 Ok(is_gone) => self.reaped_files += u64::from(is_gone),
                 Err(error) => {

@@ -6,6 +6,7 @@
 
 use prost::Message;
 
+use super::admission::Admission;
 use super::directory::Directory;
 use super::key::Part;
 use super::kind::{Kind, Merged};
@@ -114,8 +115,14 @@ impl SavedSlot {
         })
     }
 
-    /// Makes the slot again; none if this version does not know what it is.
-    pub fn restore(&self, directory: u16, slots: &mut Slots) -> Option<Slot> {
+    /// Makes the slot again; none if this version does not know what it is, or a limit that is lower than it
+    /// was keeps it out.
+    pub fn restore(
+        &self,
+        directory: u16,
+        slots: &mut Slots,
+        admission: &Admission,
+    ) -> Option<Slot> {
         let part = match self.part {
             0 => Part::Value,
             1 => Part::Bucket(self.bound),
@@ -132,7 +139,8 @@ impl SavedSlot {
             labels: &self.labels,
             created_millis: self.created_millis,
         };
-        let slot = slots.slot(&wanted, || true).ok()?;
+        let slot =
+            slots.slot(&wanted, || admission.admit(&self.family, &self.labels).is_ok()).ok()?;
         if let Some(value) = self.value {
             slots.restore(slot, Merged::saved(value, self.time));
         }

@@ -267,7 +267,6 @@ fn bad_files_are_counted_once_and_others_go_on() {
         ("too_large", 1),
         ("header", 1),
         ("truncated", 2),
-        ("entry", 1),
         ("key", 1),
         ("value", 1),
         ("clash", 1),
@@ -277,6 +276,40 @@ fn bad_files_are_counted_once_and_others_go_on() {
     let mut expected = problems.to_vec();
     expected.sort_unstable();
     assert_eq!(found, expected);
+}
+
+#[test]
+fn large_files_are_read_part_by_part() {
+    let bench = Bench::with(Liveness::Never);
+    let key = |number: usize| {
+        let long = "x".repeat(if number == 500 { 600_000 } else { 700 });
+        format!(r#"["hits", "hits_total", {{"k": "{number:04}", "l": "{long}"}}, ""]"#)
+    };
+    let keys: Vec<String> = (0..1_500).map(key).collect();
+    for (count, value) in [(700, 1.0), (700, 2.0), (1_500, 3.0), (1_500, 4.0)] {
+        let entries: Vec<_> = keys[..count].iter().map(|key| (&**key, value, 0.0)).collect();
+        bench.file("counter_1.db", &entries);
+        let page = page(&bench.multiproc);
+        assert_eq!(page.len(), count);
+        assert!(page.iter().all(|line| line.ends_with(&format!(" {value}"))));
+    }
+    // Others in their places: what these stand at is added to what those stood at.
+    let others: Vec<_> = keys.iter().rev().map(|key| (&**key, 1.0, 0.0)).collect();
+    bench.file("counter_1.db", &others);
+    assert!(page(&bench.multiproc).iter().all(|line| line.ends_with(" 5")));
+    assert_eq!(bench.problems(), []);
+}
+
+#[test]
+fn a_file_without_a_value_is_no_problem() {
+    let bench = Bench::with(Liveness::Never);
+    fs::write(bench.path("counter_1.db"), []).unwrap();
+    fs::write(bench.path("counter_2.db"), [0; 4096]).unwrap();
+    bench.file("counter_3.db", &[]);
+    bench.check(&[]);
+    bench.file("counter_3.db", &[(HITS, 1.0, 0.0)]);
+    bench.check(&["hits_total{} 1"]);
+    assert_eq!(bench.problems(), []);
 }
 
 #[test]

@@ -11,6 +11,7 @@ use rustix::process::{Pid, test_kill_process};
 
 use super::member::Identity;
 use crate::workers::Life;
+use crate::workers::life::is_hidden;
 
 /// How it is known whether a worker lives.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -100,9 +101,11 @@ impl Worker {
             .is_some_and(|judged| now_millis.saturating_sub(judged) < JUDGE_INTERVAL_MILLIS);
         if is_number_taken && !is_judged {
             self.judged_millis = Some(now_millis);
-            let life = Life::of(pid).filter(|life| is_writer(life, &files()));
-            if let Some(life) = life {
-                self.state = State::Lives(life);
+            match Life::of(pid) {
+                Some(life) if is_writer(&life, &files()) => self.state = State::Lives(life),
+                // Nobody can say that it is not the one.
+                None if is_hidden(pid) => self.state = State::Unjudged,
+                Some(_) | None => {}
             }
         }
     }

@@ -41,7 +41,7 @@ fn of_files(layout: &FamilyLayout) -> Family {
     layout.series.iter().for_each(|series| labels.add(&series.labels));
     let bounds = || {
         let of_series = layout.series.iter().filter_map(|series| match &series.parts {
-            Parts::Histogram { bounds, .. } => Some(bounds),
+            Parts::Histogram(buckets) => Some(&buckets.bounds),
             _ => None,
         });
         let mut different: Vec<_> = of_series.collect();
